@@ -1,0 +1,79 @@
+# Everything a developer or packager does; `make help` lists it. The server itself needs only Python.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+# How many generated cases `make fuzz` tries for each generator.
+FUZZ_CASES ?= 200000
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+BINDIR = $(PREFIX)/bin
+# The same layout as a checkout: lwsws.py, lwsws/ and etc/ side by side.
+HOMEDIR = $(PREFIX)/share/lwsws
+DOCDIR = $(PREFIX)/share/doc/lwsws
+UNITDIR = $(PREFIX)/lib/systemd/system
+LOGROTATEDIR = $(SYSCONFDIR)/logrotate.d
+
+HAS_PYTEST = import sys, pytest; sys.exit(pytest.version_tuple < (7, 0))
+# The interpreter that runs the tests: $(PYTHON) where it has pytest, otherwise the one of .venv.
+TESTER = $(shell $(PYTHON) -c '$(HAS_PYTEST)' 2>/dev/null && echo $(PYTHON) || echo .venv/bin/python)
+
+.PHONY: help run test test-all lint bench fuzz docs install uninstall clean check-python pytest
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: check-python ## serve the bundled example on http://localhost:7681/
+	$(PYTHON) lwsws.py
+
+test: pytest ## run the tests (PYTEST_ARGS="-k name -x"); makes .venv with pytest where it is missing
+	$(TESTER) -m pytest $(PYTEST_ARGS)
+
+test-all: ## run the tests on each of Python 3.9 to 3.13 that is found
+	.ci/test-all $(PYTEST_ARGS)
+
+lint: check-python ## check style and types with ruff and mypy --strict, from .venv
+	@.ci/venv $(PYTHON) .venv pytest ruff mypy
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/mypy lwsws.py
+
+bench: check-python ## measure against nginx, lighttpd and http.server (BENCH_ARGS=--quick)
+	$(PYTHON) -m bench.run $(BENCH_ARGS)
+
+fuzz: pytest ## try many generated requests and configs (FUZZ_CASES=200000)
+	LWSWS_FUZZ_CASES=$(FUZZ_CASES) $(TESTER) -m pytest tests/fuzz $(PYTEST_ARGS)
+
+docs: check-python ## write docs/configuration.md from the table of keys
+	$(PYTHON) -m lwsws.config.document > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
+
+install: check-python ## install below PREFIX=/usr/local (and DESTDIR)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(HOMEDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(UNITDIR) \
+		$(DESTDIR)$(LOGROTATEDIR)
+	rm -rf $(DESTDIR)$(HOMEDIR)/lwsws
+	find lwsws etc -type f ! -name '*.pyc' -exec install -D -m 644 {} $(DESTDIR)$(HOMEDIR)/{} \;
+	install -m 644 lwsws.py $(DESTDIR)$(HOMEDIR)/lwsws.py
+	$(PYTHON) -m compileall -q -s '$(DESTDIR)' -p / $(DESTDIR)$(HOMEDIR)/lwsws
+	printf '#!/bin/sh\nexec %s %s/lwsws.py "$$@"\n' $(PYTHON) $(HOMEDIR) > $(DESTDIR)$(BINDIR)/lwsws
+	chmod 755 $(DESTDIR)$(BINDIR)/lwsws
+	sed 's,/usr/local/,$(PREFIX)/,' contrib/systemd/lwsws.service > $(DESTDIR)$(UNITDIR)/lwsws.service
+	test -e $(DESTDIR)$(LOGROTATEDIR)/lwsws || install -m 644 contrib/logrotate/lwsws $(DESTDIR)$(LOGROTATEDIR)/lwsws
+	install -m 644 LICENSE *.md docs/*.md $(DESTDIR)$(DOCDIR)
+
+uninstall: ## take away what install put there; the logrotate file, maybe edited, stays
+	rm -rf $(DESTDIR)$(HOMEDIR) $(DESTDIR)$(DOCDIR)
+	rm -f $(DESTDIR)$(BINDIR)/lwsws $(DESTDIR)$(UNITDIR)/lwsws.service
+
+clean: ## delete everything that was made here
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info docs/configuration.md.new
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+check-python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 9) or sys.exit( \
+		"lwsws needs Python 3.9 or newer, $(PYTHON) is %d.%d: try make PYTHON=python3.11" % sys.version_info[:2])'
+
+pytest: check-python
+	@$(PYTHON) -c '$(HAS_PYTEST)' 2>/dev/null || .ci/venv $(PYTHON) .venv pytest

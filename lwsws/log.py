@@ -1,0 +1,89 @@
+"""The server log: one line per event on stderr, with lws's own level letters and bit mask.
+
+Own code instead of the `logging` module on purpose: `-d` takes the bit mask of the original, which
+has no order (mask 1023 may be given without bit 2), only the reactor thread logs, and importing
+`logging` costs a tenth of the whole start-up.  A line is written with one `os.write`, so lines of
+several processes never mix, and a log that cannot be written never stops the server.
+
+    err("conn 17: ...")     what an administrator must act on
+    warn(...)  notice(...)  what he should know;  info, debug: what happens inside
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+# The bits of the original's -d option.
+ERR, WARN, NOTICE, INFO, DEBUG = 1, 2, 4, 8, 16
+DEFAULT_MASK = ERR | WARN | NOTICE
+
+LETTERS = {ERR: "E", WARN: "W", NOTICE: "N", INFO: "I", DEBUG: "D"}
+NAMES = {"err": ERR, "warn": WARN, "notice": NOTICE, "info": INFO, "debug": DEBUG}
+
+_mask = DEFAULT_MASK
+# journald puts its own time in front of each line (systemd.exec(5), JOURNAL_STREAM).
+_timestamps = "JOURNAL_STREAM" not in os.environ
+
+
+def parse_level(text: str) -> int:
+    """The mask for `-d`: a decimal bit mask of the original, or the least important level to show.
+
+    ValueError if it is neither.
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    if text not in NAMES:
+        raise ValueError(f"no log level {text!r}: give a bit mask or one of {', '.join(NAMES)}")
+    return NAMES[text] * 2 - 1
+
+
+def set_level(mask: int) -> None:
+    """Show the levels whose bits are in `mask` from now on."""
+    global _mask
+    _mask = mask
+
+
+def enabled(level: int) -> bool:
+    """Whether lines of `level` are shown; ask before formatting a costly one."""
+    return bool(_mask & level)
+
+
+def write(level: int, message: str) -> None:
+    """Write `message` (one line, or several as in a traceback) at `level`."""
+    if not _mask & level:
+        return
+    prefix = f"{LETTERS[level]}: "
+    if _timestamps:
+        prefix = time.strftime("[%Y/%m/%d %H:%M:%S] ") + prefix
+    text = "".join(f"{prefix}{line}\n" for line in message.splitlines() or [""])
+    try:
+        os.write(sys.stderr.fileno(), text.encode("utf-8", "backslashreplace"))
+    except (OSError, ValueError, AttributeError):
+        pass  # a closed or full stderr must not stop the server
+
+
+def err(message: str) -> None:
+    """Log what an administrator must act on."""
+    write(ERR, message)
+
+
+def warn(message: str) -> None:
+    """Log what is wrong but does not stop anything."""
+    write(WARN, message)
+
+
+def notice(message: str) -> None:
+    """Log what is worth knowing in normal operation."""
+    write(NOTICE, message)
+
+
+def info(message: str) -> None:
+    """Log what happens to each connection."""
+    write(INFO, message)
+
+
+def debug(message: str) -> None:
+    """Log what only a developer wants to see."""
+    write(DEBUG, message)
