@@ -1,0 +1,137 @@
+"""One request head, interpreted: where it goes, how long its body is, and what becomes of the connection.
+
+Everything that takes more than one line to decide is decided here, once, and the same for all that look
+at the request later: target and host, body framing, keep-alive, the expectation.  A request that leaves
+room for two readings is refused; a server in front of this one might take the other (RFC 9112 11.2).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+
+from lwsws.wire.errors import RemoteProtocolError, excerpt
+from lwsws.wire.headers import Headers, tokens
+from lwsws.wire.target import parse_host, parse_target
+
+# RFC 9110 8.6: 1*DIGIT, bounded to what 64 bits hold; int() alone would take "+1", "1_0" and " 1".
+_CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
+
+# Methods whose request has no meaning without a body (RFC 1945 7.2.2 wants a length for each).
+_METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+class Request:
+    """The head of one request.  RemoteProtocolError if it contradicts itself or breaks a rule.
+
+    `target` is as it was sent; `form`, `path` and `query` are what `parse_target` made of it.  `host` is
+    the Host field, or the authority of a target in absolute-form ("" if neither); `host_name` is its name
+    in lower case without a dot at the end, `host_port` its port.  `content_length` is 0 without a body and
+    None for a chunked one.  `raw` is the head as the reader received it, empty if no reader did.
+    """
+
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "expect_continue",
+        "form",
+        "headers",
+        "host",
+        "host_name",
+        "host_port",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "raw",
+        "target",
+        "version",
+    )
+
+    def __init__(self, method: str, target: str, version: str, headers: Headers) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        self.raw = b""
+        self.form, self.path, self.query, authority = parse_target(method, target)
+        get = headers.table.get
+        self._read_host(get("host"), authority)
+        self._read_framing(get("transfer-encoding"), get("content-length"))
+        self.keep_alive = _keeps_alive(version, get("connection"))
+        expectation = get("expect")
+        self.expect_continue = expectation is not None and self._expects_continue(expectation)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether at least one byte of a body, or its chunked framing, follows the head."""
+        return self.content_length != 0
+
+    def __repr__(self) -> str:
+        return f"Request({self.method!r}, {self.target!r}, {self.version!r}, {self.headers!r})"
+
+    def _read_host(self, host: Optional[str], authority: Optional[str]) -> None:
+        if host is None:
+            # RFC 9112 3.2: 400 for any HTTP/1.1 request that lacks a Host field ...
+            if self.version != "1.0":
+                raise RemoteProtocolError(400, "no Host header")
+            host = ""
+        try:
+            # ... and for more than one, or an invalid one.  Two of them make a value with ", ", so no host.
+            name, port = parse_host(host)
+            # RFC 9112 3.2.2: the host of the target replaces the one of the Host field.
+            if authority is not None:
+                host = authority
+                name, port = parse_host(host)
+        except ValueError as error:
+            several = len(self.headers.all("host")) > 1
+            raise RemoteProtocolError(400, "more than one Host header" if several else str(error)) from None
+        self.host = host
+        # "a.example." is the same name written in full.
+        self.host_name = name.removesuffix(".")
+        self.host_port = port
+
+    def _read_framing(self, coding: Optional[str], length: Optional[str]) -> None:
+        """How long the body is (RFC 9112 6.3); any doubt is an error, since guesses differ (11.2)."""
+        self.chunked = coding is not None
+        self.content_length: Optional[int] = None
+        if coding is not None:
+            self._check_coding(coding, length)
+        elif length is not None:
+            # A repeated field makes a value with a comma, refused like any other that is no number:
+            # RFC 9112 6.3 would let equal ones pass, but then every server on the path has to do so.
+            if _CONTENT_LENGTH.fullmatch(length) is None:
+                raise RemoteProtocolError(400, f"Content-Length {excerpt(length)} is not one number")
+            self.content_length = int(length)
+        elif self.version == "1.0" and self.method in _METHODS_WITH_BODY:
+            raise RemoteProtocolError(411, f"{self.method} in HTTP/1.0 needs a Content-Length")
+        else:
+            self.content_length = 0
+
+    def _check_coding(self, coding: str, length: Optional[str]) -> None:
+        # RFC 9112 6.1: Transfer-Encoding together with Content-Length, or in HTTP/1.0, is an error or an
+        # attempt at request smuggling.
+        if length is not None:
+            raise RemoteProtocolError(400, "both Transfer-Encoding and Content-Length")
+        if self.version == "1.0":
+            raise RemoteProtocolError(400, "Transfer-Encoding in HTTP/1.0")
+        # RFC 9112 6.1: SHOULD respond with 501 to a coding it does not understand; chunked is all we do.
+        if coding.lower() != "chunked":
+            raise RemoteProtocolError(501, f"the Transfer-Encoding {excerpt(coding)} is not supported")
+
+    def _expects_continue(self, expectation: str) -> bool:
+        # RFC 9110 10.1.1: MAY respond with 417 to any expectation other than 100-continue.
+        if expectation.lower() != "100-continue":
+            raise RemoteProtocolError(417, f"the expectation {excerpt(expectation)} is not supported")
+        # MUST ignore it in HTTP/1.0; without a body there is nothing to wait for.
+        return self.version == "1.1" and self.has_body
+
+
+def _keeps_alive(version: str, connection: Optional[str]) -> bool:
+    """Whether the connection may be used again (RFC 9112 9.3)."""
+    if connection is None:
+        return version == "1.1"
+    if connection.lower() == "keep-alive":
+        return True  # what browsers send; the rule below says the same, only slower
+    options = tokens(connection)
+    return "close" not in options and (version == "1.1" or "keep-alive" in options)
