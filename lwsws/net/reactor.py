@@ -1,0 +1,275 @@
+"""The reactor: the one loop that waits on fds and calls back.
+
+A pass of the loop is: wait until something is ready, read the clock once into `now`, call the timers
+that are due, call the callbacks of the fds that are ready, call what `call_soon` had queued before.
+Each of these steps is bounded, so nobody can keep the others from their turn for long.
+
+epoll is used directly and level-triggered: a callback need not take all there is, and a pass costs half
+of what it does through `selectors`.  A callback is told READ or WRITE, or both after an error or a
+hang-up, whatever was asked for: it says what to try, and trying tells what happened.  The kernel
+reports a hang-up even to those who asked for nothing, so an fd nobody wants to hear of must be unwatched.
+
+An fd may be closed by one callback and its number given to a new connection by the next one, both in the
+same pass, with events for the old one still in hand.  So an fd that was unwatched during a pass gets no
+callback any more before the next one.
+
+Any exception of a callback is logged here with its traceback, and the loop goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import select
+import time
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Set, Tuple, Union
+
+from lwsws import log
+from lwsws.net.timers import Action, Clock, Timer, Timers
+from lwsws.net.wakeup import Signals
+
+READ = 1
+WRITE = 2
+
+# What to ask epoll for, by READ and WRITE.
+_EVENTS_OF = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)
+
+
+def _mask_of(event: int) -> int:
+    """READ and WRITE for what epoll reports; an error or hang-up is both, as in `selectors`."""
+    mask = READ if event & ~select.EPOLLOUT else 0
+    return mask | (WRITE if event & ~select.EPOLLIN else 0)
+
+
+# By epoll's own bits: IN 1, PRI 2, OUT 4, ERR 8, HUP 16.
+_MASK_OF = tuple(_mask_of(event) for event in range(32))
+
+# The shared receive buffer: one read may bring this much.
+BUFFER_BYTES = 65536
+# At most so many ready fds a pass.  More would not be faster: a pass costs less than one callback.
+MAX_READY = 64
+# At most so many timers a pass, as when 10,000 idle connections reach their limit at the same time.
+MAX_TIMERS = 64
+# A callback that takes longer delays all connections noticeably.
+SLOW_SECONDS = 0.05
+# A line about slow callbacks at most so often.
+SLOW_QUIET_SECONDS = 5.0
+
+Callback = Callable[[int], None]
+
+
+class HasFileno(Protocol):
+    """A socket or the like."""
+
+    def fileno(self) -> int:
+        """Its fd."""
+
+
+class Selector(Protocol):
+    """What the reactor needs of `select.epoll`."""
+
+    def register(self, fd: int, eventmask: int) -> None:
+        """Watch `fd` for some of EPOLLIN and EPOLLOUT."""
+
+    def modify(self, fd: int, eventmask: int) -> None:
+        """Watch it for others."""
+
+    def unregister(self, fd: int) -> None:
+        """Watch it no more."""
+
+    def poll(self, timeout: Optional[float], maxevents: int) -> List[Tuple[int, int]]:
+        """Wait at most `timeout` seconds (None: for ever); fds and what they are ready for."""
+
+    def close(self) -> None:
+        """Give up its own fd."""
+
+
+def describe(fn: Callable[..., Any]) -> str:
+    """A name for `fn` that helps to find it: of a method also whose it is."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    owner = getattr(fn, "__self__", None)
+    name = getattr(fn, "__qualname__", None) or repr(fn)
+    return name if owner is None else f"{name} of {owner!r}"
+
+
+class Reactor:
+    """The loop, its timers, its shared receive buffer and its signals.  Everything but Wakeup.wake() is
+    for the reactor's own thread only."""
+
+    def __init__(self, clock: Clock = time.monotonic, selector: Optional[Selector] = None) -> None:
+        self.clock = clock
+        # The clock at the start of this pass.
+        self.now = clock()
+        self.timers = Timers(clock)
+        self.buffer = bytearray(BUFFER_BYTES)
+        self.view = memoryview(self.buffer)
+        self._selector: Selector = select.epoll() if selector is None else selector
+        self._callbacks: Dict[int, Callback] = {}
+        self._unwatched: Set[int] = set()  # since the last poll
+        self._soon: Deque[Action] = deque()
+        self._signals: Optional[Signals] = None
+        self._signal_actions: Dict[int, Action] = {}
+        self._stopping = False
+        self._closed = False
+        self._slow_quiet_until = self.now
+        self._slow_unnamed = 0
+
+    # -- fds
+
+    def watch(self, fileobj: Union[int, HasFileno], mask: int, callback: Callback) -> None:
+        """Call `callback(READ | WRITE)` in each pass in which the fd is ready for what `mask` asks for.
+
+        OSError if the fd is watched already or is of a kind that is always ready (a regular file).
+        """
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        self._selector.register(fd, _EVENTS_OF[mask])
+        self._callbacks[fd] = callback
+
+    def rewatch(self, fileobj: Union[int, HasFileno], mask: int, callback: Callback) -> None:
+        """Change mask and callback of a watched fd."""
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        self._selector.modify(fd, _EVENTS_OF[mask])
+        self._callbacks[fd] = callback
+
+    def unwatch(self, fileobj: Union[int, HasFileno]) -> None:
+        """Call back no more for this fd.  To be called before the fd is closed; no effect if not watched."""
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        if self._callbacks.pop(fd, None) is not None:
+            self._unwatched.add(fd)
+            self._selector.unregister(fd)
+
+    # -- functions
+
+    def call_soon(self, fn: Action) -> None:
+        """Call `fn` at the end of this pass, or of the next one if called from such a function."""
+        self._soon.append(fn)
+
+    def call_later(self, seconds: float, fn: Action) -> Timer:
+        """Call `fn` once, `seconds` from now."""
+        return self.timers.call_later(seconds, fn)
+
+    def call_at(self, at: float, fn: Action) -> Timer:
+        """Call `fn` once when the clock reaches `at`."""
+        return self.timers.call_at(at, fn)
+
+    def guarded(self, fn: Callable[..., None], *args: Any) -> None:
+        """Call `fn(*args)` now, as a callback of its own: its exception is logged, its slowness named."""
+        started = self.clock()
+        try:
+            fn(*args)
+        except Exception:
+            self._report_fault(fn)
+        took = self.clock() - started
+        if took > SLOW_SECONDS:
+            self._report_slow(fn, took)
+
+    def add_signal(self, signum: int, fn: Action) -> None:
+        """Call `fn` in the pass after the signal came.  Main thread only (else ValueError)."""
+        if self._signals is None:
+            self._signals = Signals()
+            self.watch(self._signals.wakeup, READ, self._signalled)
+        self._signals.catch(signum)
+        self._signal_actions[signum] = fn
+
+    # -- the loop
+
+    def run(self) -> None:
+        """Run passes until stop() is called; at once back if it was already."""
+        while not self._stopping:
+            self.run_once()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Make run() return after this pass.  For callbacks; another thread cannot wake the loop by it."""
+        self._stopping = True
+
+    def run_once(self, timeout: Optional[float] = None) -> None:
+        """One pass; waits at most `timeout` seconds for something to do, without limit if None."""
+        if self._unwatched:
+            self._unwatched.clear()
+        if self._soon:
+            timeout = 0.0
+        due = self.timers.next_at()
+        if due is not None:
+            left = due - self.clock()
+            if timeout is None or left < timeout:
+                timeout = max(0.0, left)
+        ready = self._selector.poll(timeout, MAX_READY)
+        started = self.now = self.clock()
+        if due is not None and due <= started:
+            self._run_timers()
+            started = self.clock()
+        if ready:
+            self._dispatch(ready, started)
+        if self._soon:
+            self._run_soon()
+
+    def close(self) -> None:
+        """Drop all that is watched and queued, and give the signals back.  The fds stay open."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._signals is not None:
+            self.unwatch(self._signals.wakeup)
+            self._signals.close()
+            self._signals = None
+        self._selector.close()
+        self._callbacks.clear()
+        self._soon.clear()
+        self._signal_actions.clear()
+
+    def _dispatch(self, ready: List[Tuple[int, int]], started: float) -> None:
+        clock = self.clock
+        callbacks = self._callbacks
+        unwatched = self._unwatched
+        for fd, event in ready:
+            callback = callbacks.get(fd)
+            if callback is None or (unwatched and fd in unwatched):
+                continue
+            try:
+                callback(_MASK_OF[event])
+            except Exception:
+                self._report_fault(callback)
+            ended = clock()
+            if ended - started > SLOW_SECONDS:
+                self._report_slow(callback, ended - started)
+            started = ended
+
+    def _run_timers(self) -> None:
+        for _ in range(MAX_TIMERS):
+            action = self.timers.take_due(self.now)
+            if action is None:
+                break
+            self.guarded(action)
+
+    def _run_soon(self) -> None:
+        soon = self._soon
+        for _ in range(len(soon)):
+            self.guarded(soon.popleft())
+
+    def _signalled(self, mask: int) -> None:
+        if self._signals is None:
+            return
+        for signum in self._signals.take():
+            action = self._signal_actions.get(signum)
+            if action is not None:  # None: an action before this one closed the reactor
+                self.guarded(action)
+
+    # -- reports
+
+    def _report_fault(self, fn: Callable[..., Any]) -> None:
+        import traceback  # only now: it costs start-up time, and faults are rare
+
+        log.err(f"fault in {describe(fn)}:\n{traceback.format_exc()}")
+
+    def _report_slow(self, fn: Callable[..., Any], took: float) -> None:
+        """Name a callback that held up everyone, but not each one of a bad time."""
+        now = self.clock()
+        if now < self._slow_quiet_until:
+            self._slow_unnamed += 1
+            return
+        self._slow_quiet_until = now + SLOW_QUIET_SECONDS
+        others = f" ({self._slow_unnamed} more were slow before)" if self._slow_unnamed else ""
+        self._slow_unnamed = 0
+        log.warn(f"slow: {describe(fn)} took {took * 1000:.0f} ms{others}")

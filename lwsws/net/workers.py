@@ -1,0 +1,215 @@
+"""The worker pool: what would block the reactor is done by threads, and its result comes back to the reactor.
+
+A job is a function of plain values that returns a plain value; it never touches the reactor's objects.
+Queue and results are deques; the condition is held only to take a job or to put one in.  Results are
+delivered in the order in which the jobs ended, a bounded number per pass.
+
+Threads start one by one as jobs find no idle one, so a server that never has a job never has a thread.
+They are no daemons: a job in the middle of writing a file is not torn apart at exit, unless the process
+is ended by force because stop() did not succeed in its time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Any, Callable, Deque, List, Optional, Protocol, TypeVar
+
+from lwsws import log
+from lwsws.net.reactor import READ, Reactor
+from lwsws.net.wakeup import Wakeup
+
+T = TypeVar("T")
+
+# Jobs that wait for a thread.  At 50 ms a job and four threads this is a quarter of a minute of work; whoever
+# came later would not wait for his answer anyway.
+QUEUE_LIMIT = 1024
+# Results delivered in one pass; the other connections come before the rest.
+MAX_RESULTS = 64
+
+
+class Overloaded(Exception):
+    """The queue is full, or the pool was stopped; worth a 503."""
+
+
+class JobAborted(Exception):
+    """The job ended its thread, as by sys.exit()."""
+
+
+class Owner(Protocol):
+    """Who wants the result; once closed, nobody does."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the result is of no use any more."""
+
+
+class Task:
+    """A job, whom to tell, and then what came out of it."""
+
+    __slots__ = ("job", "then", "owner", "dispose", "result", "error")
+
+    def __init__(
+        self,
+        job: Callable[[], Any],
+        then: Callable[[Any, Optional[Exception]], None],
+        owner: Optional[Owner],
+        dispose: Optional[Callable[[Any], None]],
+    ) -> None:
+        self.job = job
+        self.then = then
+        self.owner = owner
+        self.dispose = dispose
+        self.result: Any = None
+        self.error: Optional[Exception] = None
+
+    def run(self) -> None:
+        """Do the job and note its outcome; on a worker thread."""
+        self.error = JobAborted("the job ended its thread")
+        try:
+            self.result = self.job()
+            self.error = None
+        except Exception as exc:
+            self.error = exc
+
+    def discard(self) -> None:
+        """Nobody wants the result: get rid of what it holds."""
+        if self.dispose is not None and self.error is None:
+            self.dispose(self.result)
+
+
+class Workers:
+    """A pool of at most `count` threads.  Its methods are for the reactor's thread."""
+
+    def __init__(self, reactor: Reactor, count: int, queue_limit: int = QUEUE_LIMIT) -> None:
+        self._reactor = reactor
+        self._count = count
+        self._queue_limit = queue_limit
+        self._wakeup: Optional[Wakeup] = None
+        self._names = 0  # threads that were ever started
+        self._done: Deque[Task] = deque()
+        # The condition guards what follows.
+        self._condition = threading.Condition()
+        self._jobs: Deque[Task] = deque()
+        self._threads: List[threading.Thread] = []
+        self._idle = 0  # threads that wait for a job
+        self._stopping = False
+
+    def submit(
+        self,
+        job: Callable[[], T],
+        then: Callable[[Optional[T], Optional[Exception]], None],
+        owner: Optional[Owner] = None,
+        dispose: Optional[Callable[[T], None]] = None,
+    ) -> None:
+        """Have a thread call `job` and the reactor call `then(result, None)` or `then(None, error)`.
+
+        If `owner` is closed by then, `dispose(result)` is called instead, where there is a result.
+        Overloaded if too many jobs wait, if no thread can be started, and after stop().
+        """
+        if self._stopping or len(self._jobs) >= self._queue_limit:
+            raise Overloaded(f"{len(self._jobs)} jobs are waiting")
+        if self._wakeup is None:
+            self._wakeup = Wakeup()
+            self._reactor.watch(self._wakeup, READ, self._woken)
+        with self._condition:
+            lacking = self._idle <= len(self._jobs) and len(self._threads) < self._count
+        if lacking:
+            self._start_thread()
+        with self._condition:
+            self._jobs.append(Task(job, then, owner, dispose))
+            self._condition.notify()
+
+    def stop(self, timeout: float) -> bool:
+        """Forget the jobs that no thread has begun, wait at most `timeout` seconds for the others.
+
+        Their results are disposed of.  Returns whether all threads have ended; if not, the interpreter would
+        wait for them at its exit.
+        """
+        with self._condition:
+            self._stopping = True
+            self._jobs.clear()
+            self._condition.notify_all()
+            threads = list(self._threads)
+        give_up = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, give_up - time.monotonic()))
+        if self._wakeup is not None:
+            self._reactor.unwatch(self._wakeup)
+            self._wakeup.close()
+            self._wakeup = None
+        while self._done:
+            self._reactor.guarded(self._done.popleft().discard)
+        return not any(thread.is_alive() for thread in threads)
+
+    # -- on the reactor's thread
+
+    def _start_thread(self) -> None:
+        name = f"lwsws-worker-{self._names + 1}"
+        thread = threading.Thread(target=self._work, name=name, args=(self._wakeup,))
+        with self._condition:
+            self._threads.append(thread)
+        try:
+            thread.start()
+        except RuntimeError as exc:  # the system has no more threads for us
+            with self._condition:
+                self._threads.remove(thread)
+                remaining = len(self._threads)
+            log.warn(f"workers: cannot start {name}, {remaining} threads do the work: {exc}")
+            if not remaining:
+                raise Overloaded(str(exc)) from exc
+            return
+        self._names += 1
+
+    def _woken(self, mask: int) -> None:
+        wakeup = self._wakeup
+        if wakeup is None:
+            return
+        wakeup.drain()
+        for _ in range(MAX_RESULTS):
+            if not self._done:
+                return
+            self._deliver(self._done.popleft())
+        if self._done:
+            wakeup.wake()
+
+    def _deliver(self, task: Task) -> None:
+        if task.owner is not None and task.owner.closed:
+            self._reactor.guarded(task.discard)
+            return
+        # The error knows the frame it came from and that knows the task: no circle, please.
+        error, task.error = task.error, None
+        self._reactor.guarded(task.then, task.result, error)
+
+    # -- on the worker's thread
+
+    def _work(self, wakeup: Wakeup) -> None:
+        try:
+            while self._work_once(wakeup):
+                pass
+        finally:
+            with self._condition:
+                self._threads.remove(threading.current_thread())
+
+    def _work_once(self, wakeup: Wakeup) -> bool:
+        """Wait for a job and do it; False if there will be none any more."""
+        task = self._take()
+        if task is None:
+            return False
+        try:
+            task.run()
+        finally:
+            self._done.append(task)
+            wakeup.wake()
+        return True
+
+    def _take(self) -> Optional[Task]:
+        with self._condition:
+            while not self._jobs:
+                if self._stopping:
+                    return None
+                self._idle += 1
+                self._condition.wait()
+                self._idle -= 1
+            return self._jobs.popleft()

@@ -1,0 +1,47 @@
+"""Every test of the net layer is watched: no fd may be left open, no callback may fail unnoticed."""
+
+from __future__ import annotations
+
+import os
+from typing import Iterator, Set
+
+import pytest
+
+from lwsws.net.reactor import Reactor
+from tests.net.support import CountingSelector
+from tests.support.clock import ManualClock
+
+
+def open_fds() -> Set[str]:
+    """The numbers of the open fds, without that of the directory in which we look."""
+    return {fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
+
+
+@pytest.fixture(autouse=True)
+def _no_fd_leaks() -> Iterator[None]:
+    before = open_fds()
+    yield
+    assert open_fds() - before == set()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The clock of `reactor`."""
+    return ManualClock()
+
+
+@pytest.fixture
+def selector() -> Iterator[CountingSelector]:
+    """The selector of `reactor`."""
+    yield CountingSelector()
+
+
+@pytest.fixture
+def reactor(
+    clock: ManualClock, selector: CountingSelector, capfd: pytest.CaptureFixture[str], _no_fd_leaks: None
+) -> Iterator[Reactor]:
+    """A reactor on the manual clock.  A test that expects a fault in a callback takes it from `capfd`."""
+    reactor = Reactor(clock, selector)
+    yield reactor
+    reactor.close()
+    assert "fault in" not in capfd.readouterr().err
