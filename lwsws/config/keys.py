@@ -1,0 +1,375 @@
+"""The one table of every configuration key: what it is called, takes, means, and how it differs.
+
+    GLOBAL    keys of "global": { ... }
+    VHOST     keys of each entry of "vhosts": [ { ... } ]
+    MOUNT     keys of each entry of "mounts": [ { ... } ]
+    PROTOCOL  options of each entry of "ws-protocols" that the server itself looks at
+
+Each is a list of topics, each with its keys.  The loader reads, checks and names keys by this
+table alone, docs/configuration.md is printed from it (document.py), and the record of model.py has
+a field for each key that has an effect.  The columns are those of `Key` in kinds.py, and values.py
+has the function that reads a value of each kind.  A key that is parsed but not served yet is
+LATER: take that word away when it is.
+"""
+
+from __future__ import annotations
+
+from typing import Dict
+
+from lwsws.config.kinds import (
+    ADDRESSES,
+    ANYTHING,
+    BOOL,
+    CHOICE,
+    COUNT,
+    FLAGS,
+    HEADERS,
+    INDEX,
+    KEYWORDS,
+    LATER,
+    LIST,
+    MAX_ID,
+    MAX_SIZE,
+    MOUNTPOINT,
+    NAME,
+    NEVER,
+    NUMBER,
+    ORIGIN,
+    OWNER,
+    PAIRS,
+    PATH,
+    SUFFIXES,
+    SWITCH,
+    TEXT,
+    TEXTS,
+    TYPES,
+    URI,
+    VALUE,
+    YEAR,
+    Key,
+    Topics,
+)
+from lwsws.config.model import DEFAULT_MAX_BODY
+
+# The kinds of origin that this version serves.
+SERVED_ORIGINS = ("file", "redirect")
+
+OURS = "Not in the original."
+
+GLOBAL: Topics = (
+    ("What the server says and allows", (
+        Key("server-string", VALUE, "", "The Server header of every answer; without it none is sent.",
+            '"myserver v1"'),
+        Key("reject-service-keywords", KEYWORDS, (),
+            "A request whose User-Agent contains one of these words (case matters) gets this error and no "
+            "more.", '[{"scumbot": "404 Not Found"}]',
+            differs="User-Agents of any length are searched; the original ignored those over 383 bytes."),
+        Key("max-head-bytes", NUMBER, 16384,
+            "Longest request line and headers together; longer ones get 431.",
+            '"16384"', low=1024, high=1048576, unit="bytes",
+            differs="Not in the original, which hung up."),
+        Key("max-connections", NUMBER, 0,
+            "Most connections that are open at once; 0 derives it from RLIMIT_NOFILE.", '"5000"',
+            differs=OURS),
+        Key("ip-limit-ah", NUMBER, 0,
+            "Most requests under way at once for one client address; 0 is no limit.", '"20"', served=LATER),
+        Key("ip-limit-wsi", NUMBER, 0,
+            "Most connections for one client address, further ones are closed at once; 0 is no limit.",
+            '"50"', served=LATER),
+        Key("rlimit-nofile", NUMBER, 0,
+            "Number of files and sockets that may be open (RLIMIT_NOFILE); 0 leaves it.",
+            '"10000"', served=LATER),
+    )),
+    ("Timeouts", (
+        Key("timeout-secs", NUMBER, 5,
+            "How long a client may take for the head of a request, and for each next part of its body.",
+            '"5"', low=1, high=YEAR, unit="seconds"),
+        Key("send-timeout", NUMBER, 60, "A client that takes no byte of its answer for so long is cut off.",
+            '"60"', low=1, high=YEAR, unit="seconds", differs=OURS),
+        Key("shutdown-timeout", NUMBER, 10, "How long SIGTERM waits for answers that are being sent.",
+            '"10"', high=YEAR, unit="seconds", differs=OURS),
+        Key("deprecate-timeout", NUMBER, 0,
+            "How long a process that was replaced by a reload may keep its connections; 0 is without end.",
+            '"3600"', high=YEAR, unit="seconds", served=LATER, differs=OURS),
+        Key("ws-pingpong-secs", NUMBER, 300,
+            "WebSocket connections idle for so long are pinged, and closed when they do not answer; 0 never "
+            "pings.", '"200"', high=YEAR, unit="seconds", served=LATER,
+            differs="Works as the specification says; the original parses and ignores it."),
+    )),
+    ("Processes, threads and users", (
+        Key("username", TEXT, "", "Serve as this user when started as root.", '"www-data"', served=LATER),
+        Key("groupname", TEXT, "", "Serve as this group when started as root.", '"www-data"', served=LATER),
+        Key("uid", NUMBER, None, "Serve as this user, given by number.",
+            '"33"', high=MAX_ID, default_text="none", served=LATER, strict=True),
+        Key("gid", NUMBER, None, "Serve as this group, given by number.",
+            '"33"', high=MAX_ID, default_text="none", served=LATER, strict=True),
+        Key("count-threads", NUMBER, 1,
+            "Number of worker threads, which do what would block: looking up names, hashing passwords, "
+            "starting programs.", '"2"', low=1, high=256,
+            differs="One thread serves all connections, as many as there are; the original serves with "
+                    "each."),
+        Key("count-processes", COUNT, 1,
+            'Number of serving processes that share the ports; "auto" is one for each CPU.',
+            '"auto"', low=1, high=256, served=LATER, differs=OURS),
+        Key("sandbox", BOOL, False,
+            "Let the kernel (Landlock) confine the serving process to the configured files.",
+            '"yes"', served=LATER, differs=OURS),
+        Key("plugin-dir", TEXTS, (),
+            "Further directories with protocol plugins; may be given in several files.",
+            '"/usr/local/share/lwsws/plugins"', served=LATER),
+        Key("init-ssl", BOOL, False, "Was needed before TLS could be used; TLS is ready without it here.",
+            '"yes"', served=NEVER),
+        Key("default-alpn", TEXT, "http/1.1",
+            "What TLS vhosts without `alpn` offer as application protocols.", '"http/1.1"', served=LATER,
+            differs='The original offers "h2,http/1.1"; there is no HTTP/2 here.'),
+    )),
+    ("Of the original, without effect here", (
+        Key("count-async-threads", ANYTHING, None, "Threads for file access.", '"2"', served=NEVER),
+        Key("cpd-bypass", ANYTHING, None, "Captive portal detection.", '"1"', served=NEVER),
+        Key("quic-pad-crypto", ANYTHING, None, "QUIC setting.", '"1"', served=NEVER),
+        Key("allow-early-data", ANYTHING, None, "QUIC setting.", '"1"', served=NEVER),
+        Key("quic-only-latest", ANYTHING, None, "QUIC setting.", '"1"', served=NEVER),
+        Key("quic-early-key-update", ANYTHING, None, "QUIC setting.", '"1"', served=NEVER),
+    )),
+)
+
+VHOST: Topics = (
+    ("Where it listens", (
+        Key("name", NAME, "default",
+            "The host name that clients use: matched with the Host header and the TLS server name, upper "
+            "and lower case alike; it stands for its subdomains too.",
+            '"warmcat.com"', default_text="the word default",
+            differs="The original compared upper and lower case, and took a prefix of the name for the "
+                    "name."),
+        Key("port", NUMBER, 0,
+            "The TCP port; vhosts with the same port share it and are told apart by name, the first one "
+            "answers for unknown names.",
+            '"443"', low=1, high=65535, default_text="required, but not with unix-socket", strict=True),
+        Key("interface", TEXT, "",
+            "Network interface or address to listen on, all if not given; one that does not exist yet is "
+            "waited for.  With `unix-socket`: the path of the socket.", '"eth0"'),
+        Key("unix-socket", BOOL, False, "Listen on the unix socket whose path is the `interface`.", '"1"'),
+        Key("unix-socket-perms", OWNER, "", "User and group that own the unix socket; its mode is 0600.",
+            '"www-data:www-data"',
+            differs="Mode 0600 as the specification says; the original used 0660, or 0777 less umask "
+                    "without it."),
+        Key("noipv6", BOOL, False, "Do not listen on IPv6.", '"on"'),
+        Key("ipv6only", SWITCH, None, '"on" listens on IPv6 only, "off" on IPv4 only; both if not given.',
+            '"on"', default_text="both",
+            differs='"off" means IPv4 only as the specification says; the original kept both.'),
+        Key("fo-listen-queue", NUMBER, 0, "Length of the TCP Fast Open queue; 0 leaves Fast Open off.",
+            '"16"'),
+        Key("strict-host-check", BOOL, False,
+            "Refuse requests for unknown names with 421 instead of letting the first vhost of the port "
+            "answer.", '"1"',
+            differs="Holds for every request; the original looked at WebSocket and h2c upgrades only."),
+        Key("proxy-protocol-from", ADDRESSES, (),
+            "Addresses and networks of proxies that announce the client's address with the PROXY protocol.",
+            '["10.0.0.1", "192.168.0.0/16"]', served=LATER, differs=OURS),
+    )),
+    ("What it serves", (
+        Key("mounts", LIST, (), "What stands behind the parts of the URL space, see Mounts.",
+            '[{"mountpoint": "/", "origin": "file:///var/www"}]'),
+        Key("headers", HEADERS, (), "Headers for every answer of the vhost, errors and redirects too.",
+            '[{"X-Content-Type-Options": "nosniff"}]',
+            differs="Sent in the order given; the original reversed it."),
+        Key("sts", BOOL, False,
+            "Send Strict-Transport-Security, which tells browsers to come back by https only.", '"1"'),
+        Key("error-document-404", URI, "",
+            "Page of this vhost that is shown, with status 404, for what is missing.", '"/404.html"',
+            differs="Served in place; the original redirected to it."),
+        Key("access-log", PATH, "", "File for the access log, in Apache's combined format.",
+            '"/var/log/lwsws/warmcat.com-access.log"'),
+        Key("keepalive-timeout", NUMBER, 60,
+            "How long a connection is kept open for the next request.  If a proxy stands in front, its own "
+            "timeout must be the shorter one.",
+            '"60"', aliases=("keeplive-timeout", "keepalive_timeout"), low=1, high=YEAR, unit="seconds",
+            differs="60 seconds as the specification says, in any of the three spellings; the original "
+                    "kept to 5 and knew `keepalive_timeout` only."),
+        Key("max-body", NUMBER, DEFAULT_MAX_BODY, "Longest body of a request; longer ones get 413.",
+            '"1048576"', high=MAX_SIZE, unit="bytes",
+            differs="Not in the original, where it is 100 MB."),
+    )),
+    ("TLS", (
+        Key("host-ssl-cert", PATH, "", "Certificate with its chain (PEM); turns TLS on.",
+            '"/etc/pki/tls/certs/warmcat.com.crt"', served=LATER),
+        Key("host-ssl-key", PATH, "", "Private key of the certificate (PEM).",
+            '"/etc/pki/tls/private/warmcat.com.key"', served=LATER),
+        Key("host-ssl-ca", PATH, "", "Authorities that may sign client certificates (PEM).",
+            '"/etc/pki/tls/certs/warmcat.com.cer"', served=LATER,
+            differs="TLS works without it, as in the original, though the specification asks for all three."),
+        Key("client-cert-required", BOOL, False,
+            "Refuse clients without a certificate signed by `host-ssl-ca`.", '"1"', served=LATER,
+            differs="The original let any certificate pass, whoever signed it."),
+        Key("ignore-missing-cert", BOOL, False, "Start although the certificate is missing.",
+            '"1"', served=LATER,
+            differs="The other vhosts are served then; in the original they were not."),
+        Key("ciphers", TEXT, "",
+            "Ciphers for TLS 1.2, as OpenSSL lists them; those with forward secrecy by default.",
+            '"ECDHE+AESGCM"', served=LATER),
+        Key("tls13-ciphers", TEXT, "", "Ciphers for TLS 1.3; all by default.",
+            '"TLS_AES_256_GCM_SHA384"', served=LATER),
+        Key("ecdh-curve", TEXT, "prime256v1", "Elliptic curve of the key exchange.",
+            '"prime256v1"', served=LATER),
+        Key("alpn", TEXT, "", "Application protocols to offer; those of `default-alpn` if not given.",
+            '"http/1.1"', served=LATER),
+        Key("ssl-option-set", FLAGS, 0,
+            "OpenSSL option bits to set, decimal; several are OR-ed, given as a list or by repeating the "
+            "key.", '"268435456"', high=MAX_SIZE, served=LATER),
+        Key("ssl-option-clear", FLAGS, 0, "OpenSSL option bits to clear, in the same way.",
+            '"268435456"', high=MAX_SIZE, served=LATER),
+        Key("allow-non-tls", BOOL, False,
+            "Do not hang up on plain http on the TLS port; with one of the next two, or "
+            "`fallback-listen-accept`.", '"1"', served=LATER),
+        Key("redirect-http", BOOL, False,
+            "Redirect plain http on the TLS port to https; needs `allow-non-tls`.", '"1"', served=LATER),
+        Key("allow-http-on-https", BOOL, False, "Serve plain http on the TLS port; needs `allow-non-tls`.",
+            '"1"', served=LATER),
+    )),
+    ("TLS as a client, for proxy mounts", (
+        Key("enable-client-ssl", BOOL, False, "Needed for mounts whose origin is https://.",
+            '"1"', served=LATER),
+        Key("client-ssl-cert", PATH, "", "Certificate to show to the origin (PEM).",
+            '"/etc/lwsws/client.crt"', served=LATER),
+        Key("client-ssl-key", PATH, "", "Private key of that certificate (PEM).",
+            '"/etc/lwsws/client.key"', served=LATER),
+        Key("client-ssl-ca", PATH, "", "Authorities that the origin's certificate is checked with (PEM).",
+            '"/etc/lwsws/origin-ca.crt"', default_text="those of the system", served=LATER),
+        Key("client-ssl-ciphers", TEXT, "", "Ciphers for TLS 1.2 to the origin.",
+            '"ECDHE+AESGCM"', served=LATER),
+        Key("client-tls13-ciphers", TEXT, "", "Ciphers for TLS 1.3 to the origin; all by default.",
+            '"TLS_AES_256_GCM_SHA384"', served=LATER),
+        Key("client-ecdh-curve", TEXT, "", "Elliptic curve of the key exchange with the origin.",
+            '"prime256v1"', served=LATER),
+        Key("ssl-client-option-set", FLAGS, 0, "OpenSSL option bits to set for connections to the origin.",
+            '"268435456"', aliases=("client-ssl-option-set",), high=MAX_SIZE, served=LATER),
+        Key("ssl-client-option-clear", FLAGS, 0,
+            "OpenSSL option bits to clear for connections to the origin.",
+            '"268435456"', aliases=("client-ssl-option-clear",), high=MAX_SIZE, served=LATER),
+    )),
+    ("WebSockets and raw connections", (
+        Key("ws-protocols", LIST, (),
+            "Protocol plugins that the vhost offers, each with its options, see Protocols; none without it.",
+            '[{"lws-mirror-protocol": {"status": "ok"}}]', served=LATER),
+        Key("disable-no-protocol-ws-upgrades", BOOL, False,
+            "Refuse WebSocket clients that name no subprotocol.", '"1"', served=LATER),
+        Key("listen-accept-role", TEXT, "", "Role of connections that are not http, see the next keys.",
+            '"raw-proxy"', served=LATER),
+        Key("listen-accept-protocol", TEXT, "", "Protocol plugin for that role.",
+            '"raw-proxy"', served=LATER),
+        Key("apply-listen-accept", BOOL, False,
+            "All connections of the port have that role; there is no http.",
+            '"1"', aliases=("onlyraw",), served=LATER),
+        Key("fallback-listen-accept", BOOL, False,
+            "Connections that turn out not to be http (or TLS) get that role.", '"1"', served=LATER),
+    )),
+    ("Of the original, without effect here", (
+        Key("h2-half-closed-long-poll", ANYTHING, None, "HTTP/2 setting.", '"1"', served=NEVER),
+        Key("quic-mtu", ANYTHING, None, "QUIC setting.", '"1200"', served=NEVER),
+        Key("quic-preferred-addresses", ANYTHING, None, "QUIC setting.", '"1"', served=NEVER),
+        Key("dht", ANYTHING, None, "Distributed hash table.", "[]", served=NEVER),
+    )),
+)
+
+MOUNT: Topics = (
+    ("Where and what", (
+        Key("mountpoint", MOUNTPOINT, None,
+            "The path from which on the mount answers; the longest one that fits a request wins.",
+            '"/"', default_text="required", strict=True,
+            differs="A slash at its end does no harm; in the original such a mount served its root only."),
+        Key("origin", ORIGIN, None,
+            "What answers: files (file://), a redirect (>http://, >https://), a program (cgi://), another "
+            "server (http://, https://) or a plugin (callback://).",
+            '"file:///var/www/warmcat.com"', default_text="required", strict=True,
+            differs="^http:// and ^https://, as the specification writes redirects, work as well."),
+        Key("default", INDEX, "index.html", 'The file that stands for a directory; "/" means the default.',
+            '"index.html"'),
+        Key("exact-match", BOOL, False, "Answer for the mountpoint alone, not for what lies below it.",
+            '"1"'),
+        Key("append-path", BOOL, False, "Redirects: add the rest of the path to the target.", '"1"',
+            differs="The query is kept as well."),
+        Key("headers", HEADERS, (),
+            "Headers for the answers of this mount; they replace those of the vhost with the same name.",
+            '[{"X-Frame-Options": "SAMEORIGIN"}]'),
+        Key("keepalive-timeout", NUMBER, None, "Like the vhost's, after a request to this mount.",
+            '"5"', aliases=("keeplive-timeout", "keepalive_timeout"), low=1, high=YEAR, unit="seconds",
+            default_text="the vhost's"),
+        Key("max-body", NUMBER, None, "Like the vhost's, for requests to this mount.",
+            '"1048576"', high=MAX_SIZE, unit="bytes", default_text="the vhost's", differs=OURS),
+        Key("basic-auth", PATH, "",
+            "File of users and passwords, one user:password in a line; only these get in.  Use it with TLS "
+            "only.", '"/var/www/balogins-private"',
+            differs="Passwords may be hashed, `lwsws passwd` writes such lines."),
+        Key("auth-mask", NUMBER, 0, "A number handed to callback protocols.", '"1"', served=LATER),
+        Key("no-ws-upgrades", BOOL, False, "Refuse WebSockets below this mountpoint.", '"1"', served=LATER,
+            differs="Had no effect in the original."),
+    )),
+    ("Files", (
+        Key("extra-mimetypes", TYPES, (),
+            'Media types for further suffixes; "*" stands for all others, and an empty type sends no '
+            "Content-Type.", '{".zip": "application/zip"}',
+            differs="Unknown suffixes get 415 as the specification says; newer originals send octet-stream."),
+        Key("follow-symlinks", CHOICE, "inside",
+            'Links: "inside" follows those that stay below the origin, "yes" all, "no" none.',
+            '"inside"', choices=("inside", "yes", "no"),
+            differs="Not in the original, which follows all."),
+        Key("dotfiles", BOOL, False,
+            "Serve files and directories whose name begins with a dot; .well-known always is.", '"1"',
+            differs="Not in the original, which serves them."),
+        Key("cache-max-age", NUMBER, 0, "How long clients may keep the content; with `cache-reuse` only.",
+            '"60"', unit="seconds"),
+        Key("cache-reuse", BOOL, False,
+            "Allow clients to keep the content at all; otherwise it is sent with no-store.", '"1"'),
+        Key("cache-revalidate", BOOL, False, "Clients must ask whether it changed once its age is reached.",
+            '"1"'),
+        Key("cache-intermediaries", BOOL, False, "Caches on the way may keep it too.", '"1"'),
+        Key("cache-no", BOOL, False,
+            "Clients may keep it but must ask each time whether it changed (no-cache).", '"1"'),
+        Key("interpret", SUFFIXES, (), "Files of this suffix go through this protocol plugin.",
+            '{".shtml": "protocol-lws-messageboard"}', served=LATER),
+    )),
+    ("Programs and plugins", (
+        Key("cgi-timeout", NUMBER, 5, "How long a program may run without ending.",
+            '"30"', low=1, high=YEAR, unit="seconds", served=LATER),
+        Key("cgi-env", PAIRS, (), "Further environment variables for the program.",
+            '[{"CGIT_CONFIG": "/etc/cgitrc/site"}]', served=LATER),
+        Key("cgi-chroot", PATH, "", "Directory that the program is confined to.", '"/srv/cgi"', served=LATER),
+        Key("cgi-chdir", PATH, "", "Directory that the program is started in.",
+            '"/var/www/cgi-bin"', served=LATER),
+        Key("pmo", PAIRS, (), "Per-mount options for the plugin of a callback:// origin.",
+            '[{"myname": "myvalue"}]', served=LATER),
+    )),
+    ("Of the original, without effect here", (
+        Key("protocol", ANYTHING, None, "Parsed and ignored by the original as well.",
+            '"http"', served=NEVER),
+        Key("interceptor-path", ANYTHING, None, "Login page, where the original was built with JOSE.",
+            '"/login"', served=NEVER),
+    )),
+)
+
+PROTOCOL: Topics = (
+    ("Options that the server looks at", (
+        Key("status", TEXT, "", 'Customary, "ok"; without effect, but it keeps the object from being empty.',
+            '"ok"', served=LATER),
+        Key("default", BOOL, False, "Use this protocol for WebSocket clients that name no subprotocol.",
+            '"1"', served=LATER),
+        Key("raw", BOOL, False, "Use this protocol for raw connections.", '"1"', served=LATER),
+        Key("basic-auth", PATH, "",
+            "File of users and passwords, asked for before the upgrade, as on a mount.",
+            '"/var/www/balogins-private"', served=LATER),
+        Key("allowed-origins", TEXTS, (), "Web origins whose pages may connect; all if not given.",
+            '["https://warmcat.com"]', served=LATER,
+            differs="Not in the original, which asks nobody."),
+    )),
+)
+
+# The levels by the word used for them in messages.
+LEVELS: Dict[str, Topics] = {"global": GLOBAL, "vhost": VHOST, "mount": MOUNT, "ws-protocols": PROTOCOL}
+
+
+def _by_name(topics: Topics) -> Dict[str, Key]:
+    return {name: key for _, keys in topics for key in keys for name in (key.name, *key.aliases)}
+
+
+# level -> spelling -> key
+KEYS: Dict[str, Dict[str, Key]] = {level: _by_name(topics) for level, topics in LEVELS.items()}

@@ -1,0 +1,200 @@
+"""Checks between vhosts and keys: what cannot share a listener, and what has no effect."""
+
+from __future__ import annotations
+
+from typing import List
+
+import pytest
+
+from lwsws.config.crosscheck import address, crosscheck, pending
+from lwsws.config.loader import parse_text
+from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
+from lwsws.config.origin import parse_origin
+
+
+def check(*vhosts: VhostConfig) -> List[Fault]:
+    placed = tuple(vhost._replace(path=f"vhosts[{index}]") for index, vhost in enumerate(vhosts))
+    return crosscheck(Config(GlobalConfig(), placed))
+
+
+def vhost(name: str = "a", port: int = 80, interface: str = "") -> VhostConfig:
+    return VhostConfig(name=name, port=port, interface=interface)
+
+
+def mount(mountpoint: str, origin: str = "file:///x") -> MountConfig:
+    return MountConfig(mountpoint=mountpoint, origin=parse_origin(origin))
+
+
+TLS = vhost("tls", 443)._replace(host_ssl_cert="/crt", host_ssl_key="/key")
+SOCKET = VhostConfig(name="a", unix_socket=True, interface="/run/x.sock")
+
+
+def test_vhosts_share_a_port_by_name() -> None:
+    assert check(vhost("a"), vhost("b"), vhost("a", 81), vhost("a", 82, "lo"), vhost("a", 82, "eth0")) == []
+
+
+@pytest.mark.parametrize("first, second", [
+    (vhost(), vhost()),
+    (vhost(interface="lo"), vhost(interface="lo")),
+    (SOCKET, SOCKET),
+    (vhost()._replace(noipv6=True), vhost()),
+])
+def test_a_name_given_twice_on_one_listener(first: VhostConfig, second: VhostConfig) -> None:
+    fault, = check(first, second)
+    assert not fault.fatal
+    assert fault.path == "vhosts[1].name"
+    assert '"a" is already the name of vhosts[0]' in fault.reason
+
+
+def test_names_differ_by_more_than_case() -> None:
+    """The original compared the case of names; a.test and A.test are one."""
+    loaded = parse_text('{"vhosts": [{"name": "a.test", "port": 1}, {"name": "A.test", "port": 1}]}')
+    assert loaded.config is not None
+    assert [fault.path for fault in loaded.faults] == ["vhosts[1].name"]
+
+
+def test_the_same_name_for_ipv4_and_for_ipv6() -> None:
+    assert check(vhost()._replace(noipv6=True), vhost()._replace(ipv6only=True)) == []
+    assert check(vhost()._replace(ipv6only=False), vhost()._replace(ipv6only=True)) == []
+    assert check(vhost(interface="127.0.0.1"), vhost(interface="::1")) == []
+
+
+def test_tls_and_plain_http_on_one_port() -> None:
+    fault, = check(vhost("x", 443), TLS)
+    assert fault.fatal
+    assert fault.path == "vhosts[1].port"
+    assert "on port 443, vhosts[1] has TLS" in fault.reason
+    assert check(vhost("x", 443, "lo"), TLS._replace(interface="eth0")) == []
+    assert check(vhost("x", 443)._replace(ipv6only=True), TLS._replace(noipv6=True)) == []
+
+
+def test_tls_and_plain_http_on_one_unix_socket() -> None:
+    fault, = check(SOCKET, SOCKET._replace(name="b", host_ssl_cert="/crt", host_ssl_key="/key"))
+    assert fault.fatal
+    assert "on unix socket /run/x.sock" in fault.reason
+
+
+@pytest.mark.parametrize("first, second, shares", [
+    (vhost("a"), vhost("b", interface="lo"), False),
+    (vhost("a", interface="127.0.0.1"), vhost("b"), False),
+    (vhost("a", interface="::1"), vhost("b", interface="::"), False),
+    (vhost("a", interface="0.0.0.0"), vhost("b"), True),
+    (vhost("a", interface="0.0.0.0"), vhost("b", interface="::1"), True),
+    (vhost("a")._replace(noipv6=True), vhost("b", interface="::1"), True),
+    (vhost("a")._replace(ipv6only=True), vhost("b", interface="127.0.0.1"), True),
+    (vhost("a", interface="lo"), vhost("b", interface="eth0"), True),
+    (vhost("a"), vhost("b", 81, "lo"), True),
+    (SOCKET, SOCKET._replace(name="b", interface="/run/y.sock"), True),
+])
+def test_all_interfaces_and_one_of_them(first: VhostConfig, second: VhostConfig, shares: bool) -> None:
+    expected = [] if shares else [("vhosts[1].interface", False)]
+    assert [(fault.path, fault.fatal) for fault in check(first, second)] == expected
+
+
+def test_a_unix_socket_needs_a_path() -> None:
+    fault, = check(VhostConfig(unix_socket=True))
+    assert fault.fatal
+    assert fault.path == "vhosts[0].unix-socket"
+
+
+def test_a_unix_socket_with_two_owners() -> None:
+    first = SOCKET._replace(unix_socket_perms="a:b")
+    assert check(first, SOCKET._replace(name="b")) == []
+    fault, = check(first, SOCKET._replace(name="b", unix_socket_perms="c:d"))
+    assert not fault.fatal
+    assert fault.path == "vhosts[1].unix-socket-perms"
+
+
+@pytest.mark.parametrize("broken", [
+    vhost(interface="::1")._replace(noipv6=True),
+    vhost(interface="127.0.0.1")._replace(ipv6only=True),
+    vhost(interface="fe80::1")._replace(ipv6only=False),
+])
+def test_nothing_to_listen_on(broken: VhostConfig) -> None:
+    fault, = check(broken)
+    assert fault.fatal
+    assert "nothing is left to listen on" in fault.reason
+
+
+@pytest.mark.parametrize("key", ["allow-non-tls", "redirect-http", "allow-http-on-https",
+                                 "client-cert-required", "host-ssl-key"])
+def test_tls_keys_without_tls(key: str) -> None:
+    loaded = parse_text(f'{{"vhosts": [{{"port": 1, "{key}": "1"}}]}}')
+    assert loaded.config is not None
+    assert [fault.path for fault in loaded.faults] == [f"vhosts[0].{key}"]
+    assert "host-ssl-cert" in loaded.faults[0].reason
+    assert parse_text(f'{{"vhosts": [{{"port": 1, "{key}": ""}}]}}').faults[1:] == []
+
+
+@pytest.mark.parametrize("wrong", [TLS._replace(redirect_http=True), TLS._replace(allow_http_on_https=True)])
+def test_plain_http_on_a_tls_port_needs_allow_non_tls(wrong: VhostConfig) -> None:
+    fault, = check(wrong)
+    assert not fault.fatal
+    assert "allow-non-tls" in fault.reason
+    assert check(wrong._replace(allow_non_tls=True)) == []
+
+
+def test_client_certificates_need_an_authority() -> None:
+    fault, = check(TLS._replace(client_cert_required=True))
+    assert "host-ssl-ca" in fault.reason
+    assert check(TLS._replace(client_cert_required=True, host_ssl_ca="/ca")) == []
+
+
+def test_https_origins_need_client_tls() -> None:
+    proxy = vhost()._replace(mounts=(mount("/", "https://h/"),))
+    fault, = check(proxy)
+    assert "enable-client-ssl" in fault.reason
+    assert check(proxy._replace(enable_client_ssl=True)) == []
+    assert check(vhost()._replace(mounts=(mount("/", "http://h/"), mount("/r", ">https://h")))) == []
+
+
+def test_two_mounts_with_one_mountpoint() -> None:
+    first = mount("/dup")._replace(path="vhosts[0].mounts[0]")
+    second = mount("/dup")._replace(path="vhosts[0].mounts[1]")
+    fault, = check(vhost()._replace(mounts=(first, second)))
+    assert not fault.fatal
+    assert fault.path == "vhosts[0].mounts[1].mountpoint"
+    assert "mountpoint of vhosts[0].mounts[0]" in fault.reason
+    assert check(vhost()._replace(mounts=(first, second._replace(exact_match=True)))) == []
+
+
+def test_a_slash_at_the_end_makes_no_other_mountpoint() -> None:
+    loaded = parse_text('{"vhosts": [{"port": 1, "mounts": [{"mountpoint": "/a", "origin": "file:///a"}, '
+                        '{"mountpoint": "/a/", "origin": "file:///b"}]}]}')
+    assert [fault.path for fault in loaded.faults] == ["vhosts[0].mounts[1].mountpoint"]
+
+
+def test_a_vhost_with_a_fatal_fault_causes_no_further_ones() -> None:
+    """A certificate of the wrong type must not also look like plain http on a TLS port."""
+    loaded = parse_text('{"vhosts": [{"port": 443, "host-ssl-cert": "/a"}, {"port": 443, "name": "b", '
+                        '"host-ssl-cert": {}}]}')
+    assert [fault.path for fault in loaded.faults] == ["vhosts[1].host-ssl-cert"]
+
+
+def test_address_families() -> None:
+    assert address(vhost()).families == {"IPv4", "IPv6"}
+    assert address(vhost(interface="eth0")).families == {"IPv4", "IPv6"}
+    assert address(vhost(interface="eth0:1")).families == {"IPv4", "IPv6"}
+    assert address(vhost(interface="10.0.0.1")).families == {"IPv4"}
+    assert address(vhost(interface="::")).families == {"IPv6"}
+    assert address(vhost()._replace(noipv6=True)).families == {"IPv4"}
+    assert address(vhost()._replace(ipv6only=False)).families == {"IPv4"}
+    assert address(vhost()._replace(ipv6only=True)).families == {"IPv6"}
+
+
+def test_pending_names_what_is_not_served_yet() -> None:
+    loaded = parse_text("""{ "global": { "username": "x", "timeout-secs": 4, "init-ssl": "yes" },
+      "vhosts": [ { "port": 443, "host-ssl-cert": "/c", "mounts": [
+        { "mountpoint": "/", "origin": "file:///x", "cgi-timeout": 3 },
+        { "mountpoint": "/c", "origin": "cgi:///x" } ] } ] }""", "f")
+    assert loaded.config is not None
+    assert [str(remark) for remark in pending(loaded.config)] == [
+        "f:1:27: global.username: is not served by this version yet",
+        "f:2:51: vhosts[0].host-ssl-cert: is not served by this version yet",
+        "f:3:68: vhosts[0].mounts[0].cgi-timeout: is not served by this version yet",
+        "f:4:41: vhosts[0].mounts[1].origin: cgi:// is not served by this version yet"]
+
+
+def test_many_vhosts_are_checked_in_linear_time() -> None:
+    many = [vhost(f"v{number}", 80) for number in range(5000)]
+    assert check(*many) == []
