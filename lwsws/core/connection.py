@@ -1,0 +1,118 @@
+"""Connection: one accepted peer, with its transport, its one role and its one deadline.
+
+The transport tells the connection what happened and the connection tells its role.  All that
+ends a connection comes through here: the peer's end, a deadline, a role's `close` or `abort`.
+There is one way across from role to role, `switch_role`, and one place where a connection is
+forgotten, `connection_lost`.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Optional
+
+from lwsws import log
+from lwsws.core.role import Role
+from lwsws.net.timers import Deadline
+from lwsws.net.transport import Transport
+
+if TYPE_CHECKING:
+    from lwsws.core.context import Context
+
+# The reasons a deadline may be set for.  FIRST, HEAD and DRAIN are absolute: a byte does not move
+# them (LESSONS 3.8); IDLE, BODY and SEND are about lack of progress, never about total time.
+FIRST = "nothing sent"
+HEAD = "request head incomplete"
+BODY = "request body stalled"
+IDLE = "idle"
+RESPONSE = "no answer from the handler"
+SEND = "peer does not take the answer"
+DRAIN = "rest of the request body"
+
+
+def peer_name(address: Any) -> str:
+    """The peer's address as logs and limits name it; unix sockets have none."""
+    return address[0] if isinstance(address, tuple) and address else "unix"
+
+
+class Connection:
+    """One accepted peer.  Lives on the reactor thread."""
+
+    __slots__ = ("context", "transport", "role", "deadline", "ident", "peer", "closed")
+
+    def __init__(self, context: Context, sock: socket.socket, address: Any, role: Role) -> None:
+        self.context = context
+        self.transport = Transport(context.reactor, sock, self, address)
+        self.deadline = Deadline(context.reactor.timers, self._expired)
+        self.peer = peer_name(address)
+        self.closed = False
+        self.ident = context.register(self)
+        self.role = role
+        role.start(self)
+        if not self.closed:
+            self.transport.start()
+
+    def switch_role(self, role: Role, leftover: bytes) -> None:
+        """Change what the bytes mean from now on; `leftover` was read by the old role but not used."""
+        if log.enabled(log.INFO):
+            log.info(f"conn {self.ident}: {type(self.role).__name__} -> {type(role).__name__}")
+        self.role = role
+        role.start(self)
+        if leftover and not self.closed:
+            role.data_received(leftover)
+
+    # What the transport says.
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        self.role.data_received(data)
+
+    def eof_received(self) -> None:
+        """The peer half-closed."""
+        self.role.eof_received()
+
+    def drained(self) -> None:
+        """The output has room again."""
+        self.role.drained()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        """The transport is closed; told exactly once."""
+        self.closed = True
+        self.deadline.clear()
+        if exc is not None and log.enabled(log.INFO):
+            log.info(f"conn {self.ident}: lost: {exc}")
+        self.role.closed(exc)
+        self.context.unregister(self)
+
+    # What roles ask for.
+
+    def expect(self, seconds: float, why: str) -> None:
+        """Set the one deadline: something must happen within `seconds`, else the role hears `why`."""
+        self.deadline.set(self.context.reactor.now + seconds, why)
+
+    def close(self, linger: bool = False) -> None:
+        """Flush what is queued, then close; `linger` reads on for a moment so that the peer gets
+        our last answer even if it is still sending (RFC 9112 9.6)."""
+        if self.transport.size:
+            self.expect(self.context.limits.send_timeout, SEND)
+        else:
+            self.deadline.clear()
+        self.transport.close(linger=linger)
+
+    def abort(self) -> None:
+        """Close now and drop what is queued."""
+        self.transport.abort()
+
+    def _expired(self, why: str) -> None:
+        if why == SEND:
+            waited = self.context.reactor.now - self.transport.last_progress
+            left = self.context.limits.send_timeout - waited
+            if left > 0 and self.transport.size:
+                self.expect(left, SEND)
+                return
+        if log.enabled(log.INFO):
+            log.info(f"conn {self.ident}: deadline: {why}")
+        if self.transport.closing:
+            self.transport.abort()
+        else:
+            self.role.expired(why)

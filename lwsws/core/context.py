@@ -1,0 +1,72 @@
+"""Context: what all connections of one serving process share (lws: lws_context).
+
+The reactor, the worker pool, the set of open connections and the limits of the `global`
+section; also the Date field, formatted once a second for everybody.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, Optional, Set, Tuple
+
+from lwsws.core.connection import Connection
+from lwsws.net.reactor import Reactor
+from lwsws.net.workers import Workers
+from lwsws.wire.dates import format_date
+
+# What the spec and the original use when the configuration says nothing, in seconds.
+TIMEOUT = 5
+SEND_TIMEOUT = 60
+
+
+class Limits:
+    """The `global` settings that roles obey: times in seconds, sizes in bytes."""
+
+    __slots__ = ("timeout", "send_timeout", "head_bytes", "reject_keywords")
+
+    def __init__(self, timeout: float = TIMEOUT, send_timeout: float = SEND_TIMEOUT, head_bytes: int = 16384,
+                 reject_keywords: Tuple[Tuple[str, int, str], ...] = ()) -> None:
+        self.timeout = timeout
+        self.send_timeout = send_timeout
+        self.head_bytes = head_bytes
+        self.reject_keywords = reject_keywords
+
+
+class Context:
+    """The shared state of one serving process; used on the reactor thread only."""
+
+    __slots__ = ("reactor", "workers", "limits", "connections", "accepted", "stopping",
+                 "connection_gone", "wall_clock", "_date_second", "_date_field")
+
+    def __init__(self, reactor: Reactor, workers: Workers, limits: Limits,
+                 wall_clock: Callable[[], float] = time.time) -> None:
+        self.reactor = reactor
+        self.workers = workers
+        self.limits = limits
+        self.connections: Set[Connection] = set()
+        self.accepted = 0
+        self.stopping = False
+        self.connection_gone: Optional[Callable[[], None]] = None
+        self.wall_clock = wall_clock
+        self._date_second = -1
+        self._date_field = b""
+
+    def date_field(self) -> bytes:
+        """The serialized Date field of this second (RFC 9110 6.6.1)."""
+        second = int(self.wall_clock())
+        if second != self._date_second:
+            self._date_second = second
+            self._date_field = b"Date: %s\r\n" % format_date(second).encode("ascii")
+        return self._date_field
+
+    def register(self, connection: Connection) -> int:
+        """Count `connection` among the open ones; returns its number for the log."""
+        self.connections.add(connection)
+        self.accepted += 1
+        return self.accepted
+
+    def unregister(self, connection: Connection) -> None:
+        """`connection` has closed."""
+        self.connections.discard(connection)
+        if self.connection_gone is not None:
+            self.connection_gone()

@@ -1,0 +1,232 @@
+"""Exchange: one request and its answer.
+
+The http role makes an exchange for each request and gives it to the handler of the mount.  The
+handler answers with `respond` (all at once) or with `start`, `write` / `send_file` and `finish`,
+at once or later.  The exchange adds what every answer needs (Date, Server, configured headers,
+framing, the fate of the connection), leaves out the body where the method or status has none, and
+never lets a broken answer look like a whole one: a body shorter than promised aborts the connection.
+
+A handler that wants the request body calls `take_body(consumer)`; until then, or until the answer
+is finished, the http role holds the body back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, List, Optional, Protocol, Sequence, Tuple
+
+from lwsws.net.output import FileSlice
+from lwsws.wire.errors import LocalProtocolError
+from lwsws.wire.http1_request import Request
+from lwsws.wire.http1_write import LAST_CHUNK, chunk, response_head
+
+if TYPE_CHECKING:
+    from lwsws.core.connection import Connection
+    from lwsws.core.context import Context
+    from lwsws.core.vhost import HeaderSet, MountPoint, Vhost
+
+Field = Tuple[str, str]
+
+
+class HttpError(Exception):
+    """A handler's wish to answer with an error page: status, a sentence for the page, more fields."""
+
+    def __init__(self, status: int, why: str = "", fields: Sequence[Field] = ()) -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+        self.fields = fields
+
+
+class Consumer(Protocol):
+    """What a handler hangs on an exchange that it answers bit by bit."""
+
+    def body_received(self, data: bytes) -> None:
+        """A piece of the request body."""
+
+    def body_ended(self) -> None:
+        """The request body is complete."""
+
+    def drained(self) -> None:
+        """The output has room again after `is_high`."""
+
+    def aborted(self) -> None:
+        """The connection is gone; nothing can be answered any more."""
+
+
+class Responder(Protocol):
+    """What an exchange needs of the role that made it."""
+
+    conn: Connection
+
+    def may_keep_alive(self, exchange: Exchange) -> bool:
+        """Whether the connection can serve another request after this one."""
+
+    def body_wanted(self, exchange: Exchange) -> None:
+        """The handler has taken the request body."""
+
+    def fail(self, exchange: Exchange, error: HttpError) -> None:
+        """Answer with an error page, or abort if the answer has begun."""
+
+    def exchange_finished(self, exchange: Exchange) -> None:
+        """The answer is complete and queued."""
+
+
+class Exchange:
+    """One request and its answer; used on the reactor thread only."""
+
+    __slots__ = ("role", "conn", "request", "vhost", "mount", "headers", "secure", "path", "rest", "user",
+                 "consumer", "status", "started", "finished", "keep_alive", "cacheable", "body_bytes",
+                 "_left", "_chunked", "_bodiless", "_body_start", "payload")
+
+    def __init__(self, role: Responder, request: Request, vhost: Vhost, headers: HeaderSet, secure: bool) -> None:
+        self.role = role
+        self.conn = role.conn
+        self.request = request
+        self.vhost = vhost
+        self.mount: Optional[MountPoint] = None
+        self.headers = headers
+        self.secure = secure
+        self.path = request.path
+        self.rest = ""
+        self.user: Optional[str] = None
+        self.consumer: Optional[Consumer] = None
+        self.status = 0
+        self.started = False
+        self.finished = False
+        self.keep_alive = False
+        self.cacheable = False      # set by a handler whose answer depends on the request bytes alone
+        self.body_bytes = 0
+        self.payload: Optional[bytes] = None    # the whole answer, where it was one piece
+        self._left: Optional[int] = None
+        self._chunked = False
+        self._bodiless = False
+        self._body_start = 0        # where in the output stream the body begins
+
+    # What handlers may ask.
+
+    @property
+    def context(self) -> Context:
+        """What all connections share."""
+        return self.conn.context
+
+    @property
+    def peer(self) -> str:
+        """The address of the client."""
+        return self.conn.peer
+
+    @property
+    def closed(self) -> bool:
+        """The connection is gone or the answer is finished: nothing can be sent any more."""
+        return self.finished or self.conn.closed
+
+    @property
+    def is_high(self) -> bool:
+        """Enough output is queued; go on when the consumer hears `drained`."""
+        return self.conn.transport.is_high
+
+    @property
+    def body_sent(self) -> int:
+        """Bytes of the body that the kernel has taken so far."""
+        return max(0, min(self.body_bytes, self.conn.transport.bytes_sent - self._body_start))
+
+    # The request body.
+
+    def take_body(self, consumer: Consumer) -> None:
+        """Give the request body to `consumer`; it also hears of drained output and of the end."""
+        self.consumer = consumer
+        self.role.body_wanted(self)
+
+    # The answer.
+
+    def respond(self, status: int, fields: List[Field], body: bytes = b"") -> None:
+        """Answer with `status`, `fields` and the whole of `body`, in one write."""
+        head = self._head(status, fields, len(body))
+        self._left = 0
+        if self._bodiless:
+            self.payload = head
+        else:
+            self.payload = head + body
+            self.body_bytes = len(body)
+        self.conn.transport.write(self.payload)
+        self.finish()
+
+    def start(self, status: int, fields: List[Field], length: Optional[int], more: bool = False) -> None:
+        """Send the head of an answer whose body of `length` bytes follows; None if that is not known yet.
+
+        `more` says that a file follows at once, so that head and file may share a packet.
+        """
+        head = self._head(status, fields, length)
+        self._left = 0 if self._bodiless else length
+        self._body_start = self.conn.transport.bytes_sent + self.conn.transport.size + len(head)
+        self.conn.transport.write(head, more=more and not self._bodiless)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        if self._bodiless or not data or self.conn.closed:
+            return
+        self._count(len(data))
+        self.conn.transport.write(chunk(data) if self._chunked else data)
+
+    def send_file(self, part: FileSlice) -> None:
+        """Send a piece of the body from a file; only after a `start` with a length."""
+        if self._bodiless or self.conn.closed:
+            part.close()
+            return
+        self._count(part.remaining)
+        self.conn.transport.write_file(part)
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        if self.finished or self.conn.closed:
+            return
+        if self._left:
+            self.conn.abort()
+            raise LocalProtocolError(f"answer ended {self._left} bytes short")
+        if self._chunked and not self._bodiless:
+            self.conn.transport.write(LAST_CHUNK)
+        self.finished = True
+        self.role.exchange_finished(self)
+
+    def fail(self, error: HttpError) -> None:
+        """Answer with the error page of `error`, or abort if the answer has begun."""
+        self.role.fail(self, error)
+
+    def _count(self, size: int) -> None:
+        self.body_bytes += size
+        if self._left is None:
+            return
+        if size > self._left:
+            self.conn.abort()
+            raise LocalProtocolError(f"answer is {size - self._left} bytes longer than its Content-Length")
+        self._left -= size
+
+    def _head(self, status: int, fields: List[Field], length: Optional[int]) -> bytes:
+        """Decide framing and the fate of the connection, and serialize the head."""
+        if self.started:
+            raise LocalProtocolError("a second answer to one request")
+        request = self.request
+        headers = self.headers
+        if headers.replaces:
+            fields = [field for field in fields if field[0].lower() not in headers.replaces]
+        self.status = status
+        self.keep_alive = self.role.may_keep_alive(self)
+        # RFC 9110 6.4.1: no body in answers to HEAD, nor in 1xx, 204 and 304.
+        no_length = status == 304 or status == 204
+        self._bodiless = no_length or request.method == "HEAD"
+        if length is not None:
+            if not no_length:
+                fields.append(("Content-Length", str(length)))
+        elif request.version == "1.1":
+            self._chunked = True
+            fields.append(("Transfer-Encoding", "chunked"))
+        else:
+            # RFC 9112 6.3: to a 1.0 client the end of the connection is the end of the body.
+            self.keep_alive = False
+        if not self.keep_alive:
+            if request.version == "1.1":
+                fields.append(("Connection", "close"))
+        elif request.version == "1.0":
+            fields.append(("Connection", "keep-alive"))
+        head = response_head(status, fields, self.conn.context.date_field() + headers.fixed)
+        self.started = True
+        return head
