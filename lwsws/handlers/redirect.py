@@ -1,0 +1,68 @@
+"""Redirects: mounts with a `>http://` origin, and the Location of our own paths with a slash added.
+
+Nothing of the request ends up in a Location as it came: paths are percent-encoded again after
+decoding and normalising, and a Host is repeated only if it names the vhost itself.  So no request
+can make a Location that begins with "//" or "/\\", which browsers take for another host, or that
+ends the header line (LESSONS 3.16).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+
+from lwsws.config.model import MountConfig
+from lwsws.core.exchange import Exchange
+from lwsws.core.handler import Handler
+from lwsws.wire.target import quote_path
+
+# RFC 3986 3.4: what a query may hold; "%" is left alone because the query comes as it was sent.
+NOT_QUERY = re.compile(r"[^!$%&'()*+,\-./0-9:;=?@A-Z_a-z~]")
+
+
+class RedirectHandler(Handler):
+    """Answers every request to its mount with a 301 to the configured URL."""
+
+    def __init__(self, mount: MountConfig) -> None:
+        self.target = mount.origin.target
+        self.append_path = mount.append_path
+
+    def begin(self, exchange: Exchange) -> None:
+        """Send the redirect, whatever the method."""
+        location = self.target
+        if self.append_path:
+            location = joined(location, exchange.rest, exchange.request.query)
+        redirect(exchange, location)
+
+
+def redirect(exchange: Exchange, location: str) -> None:
+    """Answer with a 301 to `location`, ready for the header line."""
+    exchange.cacheable = True
+    exchange.respond(301, [("Location", location)])
+
+
+def joined(target: str, rest: str, query: Optional[str]) -> str:
+    """The configured URL `target` followed by `rest` of a path (decoded) and the query as it was sent."""
+    if rest:
+        target = target.removesuffix("/") + quote_path(rest)
+    return target + quoted_query(query, "&" if "?" in target else "?")
+
+
+def slash_location(exchange: Exchange) -> str:
+    """Where a request for a directory without slash is sent: the same with slash, and its query.
+
+    Absolute if the client asked for the vhost by its name, with the Host as it wrote it (it may
+    hold a port); else a path only, which RFC 9110 10.2.2 allows, so that a made-up Host is not repeated.
+    """
+    request = exchange.request
+    location = quote_path(exchange.path + "/") + quoted_query(request.query)
+    if request.host_name != exchange.vhost.name:
+        return location
+    return f"{'https' if exchange.secure else 'http'}://{request.host}{location}"
+
+
+def quoted_query(query: Optional[str], mark: str = "?") -> str:
+    """`query` (raw, None for none) with `mark` in front and what no URL may hold percent-encoded."""
+    if query is None:
+        return ""
+    return mark + NOT_QUERY.sub(lambda found: f"%{ord(found.group()):02X}", query)

@@ -1,0 +1,31 @@
+"""What the tests of file serving share: a document root, a site that serves it, a client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from tests.support.docroot import file_vhost, make_docroot
+from tests.support.peer import Bench, Peer
+
+
+@pytest.fixture
+def docroot(tmp_path: Path) -> Path:
+    """See tests/support/docroot.py."""
+    return make_docroot(tmp_path)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, docroot: Path) -> Iterator[Bench]:
+    """A site that serves `docroot`."""
+    bench = Bench(tmp_path, file_vhost(docroot))
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def peer(bench: Bench) -> Peer:
+    """A client of `bench`."""
+    return bench.connect()
