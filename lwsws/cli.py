@@ -1,0 +1,106 @@
+"""The command line: arguments, and which configuration directory is meant.
+
+    lwsws                       serve /etc/lwsws, or the bundled example where that has no `conf`
+    lwsws -c DIR [-d LEVEL]     serve DIR
+    lwsws -t | -T | --explain URL   look at the configuration without serving
+    lwsws passwd FILE USER      edit a password file for basic-auth
+"""
+
+from __future__ import annotations
+
+import getopt
+import os
+import sys
+from typing import Dict, List, Optional, Sequence
+
+from lwsws import __version__, log
+
+DEFAULT_DIR = "/etc/lwsws"
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+
+USAGE = """\
+Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
+       lwsws [-c DIR] -t | -T | --explain URL  look at it without serving
+       lwsws passwd [options] FILE USER        edit a password file (lwsws passwd -h)
+
+  -c, --configs DIR   directory with `conf` and `conf.d/` (default /etc/lwsws;
+                      where that has no `conf`, the bundled example is served)
+  -d, --debug LEVEL   what to log: err, warn, notice (default), info, debug,
+                      or a bit mask as in the original (1 err, 2 warn, 4 notice,
+                      8 info, 16 debug)
+  -t, --test          check the configuration: all faults with file, line and
+                      column; exit code 0 if it is in order, else 1
+  -T, --dump          print the effective configuration as JSON, secrets left out
+      --explain URL   say which listener, vhost, mount, handler and file a request
+                      for URL would meet, and why
+  -n                  do not look for plugins in the default directory
+  -h, --help          this text
+  -V, --version       the version
+
+Signals: TERM or INT finish what is open and stop; USR1 reopens the access logs.
+"""
+
+LONG_OPTIONS = ["configs=", "debug=", "test", "dump", "explain=", "help", "version"]
+SHORT_NAMES = {"--configs": "-c", "--debug": "-d", "--test": "-t", "--dump": "-T", "--help": "-h", "--version": "-V"}
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run lwsws with `argv` (without the program's name); returns the exit code (2: wrong usage)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["passwd"]:
+        from lwsws.passwd import main as passwd
+        return passwd(arguments[1:])
+    try:
+        pairs, rest = getopt.getopt(arguments, "c:d:tTnhV", LONG_OPTIONS)
+        options = {SHORT_NAMES.get(name, name): value for name, value in pairs}
+        if rest:
+            raise getopt.GetoptError(f"unexpected argument {rest[0]!r}")
+        if "-d" in options:
+            log.set_level(log.parse_level(options["-d"]))
+    except (getopt.GetoptError, ValueError) as error:
+        sys.stderr.write(f"lwsws: {error}\n\n{USAGE}")
+        return 2
+    return _run(options)
+
+
+def _run(options: Dict[str, str]) -> int:
+    if "-h" in options:
+        sys.stdout.write(USAGE)
+        return 0
+    if "-V" in options:
+        sys.stdout.write(f"lwsws {__version__} (Python {sys.version.split()[0]})\n")
+        return 0
+    directory = options.get("-c") or default_directory()
+    if "-t" in options or "-T" in options or "--explain" in options:
+        from lwsws.inspect_config import check, dump, explain_url
+        if "--explain" in options:
+            return explain_url(directory, data_directory(), options["--explain"])
+        return dump(directory, data_directory()) if "-T" in options else check(directory, data_directory())
+    if directory == example_directory():
+        log.notice(f"{DEFAULT_DIR}/conf does not exist: serving the bundled example of {directory}")
+    from lwsws.process.child import serve
+    return serve(directory, data_directory())
+
+
+def default_directory() -> str:
+    """/etc/lwsws if it has a `conf`, else the bundled example."""
+    if os.path.exists(os.path.join(DEFAULT_DIR, "conf")):
+        return DEFAULT_DIR
+    return example_directory() or DEFAULT_DIR
+
+
+def example_directory() -> str:
+    """The bundled example: `etc` beside the package in a checkout, or where an installation put it; "" if
+    there is none."""
+    beside = os.path.join(os.path.dirname(PACKAGE), "etc")
+    installed = os.path.join(sys.prefix, "share", "lwsws", "etc")
+    candidates: List[str] = [beside, installed]
+    for directory in candidates:
+        if os.path.exists(os.path.join(directory, "conf")):
+            return directory
+    return ""
+
+
+def data_directory() -> str:
+    """What `_lws_ddir_` stands for: the pages that come with the package."""
+    return os.path.join(PACKAGE, "share")

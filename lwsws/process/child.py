@@ -1,0 +1,127 @@
+"""The serving process: its start order, its signals and its end.
+
+    read and check the configuration -> open logs, bind -> privileges -> start-up lines -> accept
+
+Every step before the first accept is fatal if it fails, because a server that half works is found
+out later and at a worse time.  Faults that only cost one mount are warned about with file and line.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import signal
+import socket
+from typing import List, Optional
+
+from lwsws import log
+from lwsws.config.loader import load
+from lwsws.config.model import Config, Fault
+from lwsws.net.reactor import Reactor
+from lwsws.process.privileges import PrivilegeError, drop
+from lwsws.server.build import Listening
+from lwsws.server.identity import resolve
+from lwsws.server.service import BindError, Service
+from lwsws.server.verify import verify
+
+
+def read_config(directory: str, data_dir: str) -> Optional[Config]:
+    """The checked configuration of `directory`, or None; everything wrong with it goes to the log."""
+    loaded = load(directory, data_dir)
+    for line in loaded.notices:
+        log.notice(line)
+    faults: List[Fault] = list(loaded.faults)
+    if loaded.config is not None:
+        faults += verify(loaded.config)
+    for fault in faults:
+        (log.err if fault.fatal else log.warn)(str(fault))
+    fatal = sum(fault.fatal for fault in faults)
+    if fatal or loaded.config is None:
+        log.err(f"not starting: {fatal} fault{'s' if fatal != 1 else ''} in {directory}; "
+                "`lwsws -t` checks a configuration without starting")
+        return None
+    return loaded.config
+
+
+def serve(directory: str, data_dir: str) -> int:
+    """Serve the configuration of `directory` until a signal ends it; returns the exit code."""
+    config = read_config(directory, data_dir)
+    if config is None:
+        return 1
+    raise_file_limit(config.globals.rlimit_nofile)
+    reactor = Reactor()
+    try:
+        return _serve(config, reactor)
+    finally:
+        reactor.close()
+
+
+def _serve(config: Config, reactor: Reactor) -> int:
+    try:
+        service = Service(config, reactor)
+    except OSError as error:
+        log.err(f"cannot open the access log {error.filename}: {error.strerror}")
+        return 1
+    try:
+        for warning in service.site.warnings:
+            log.warn(warning)
+        if not service.site.listening:
+            log.err("not starting: nothing is left to listen on")
+            return 1
+        service.open()
+        drop(resolve(config.globals))
+        for line in startup_lines(service.site.listening):
+            log.notice(line)
+        run(service, reactor)
+        return 0
+    except (BindError, PrivilegeError) as error:
+        log.err(str(error))
+        return 1
+    finally:
+        service.close()
+
+
+def run(service: Service, reactor: Reactor) -> None:
+    """Accept and serve until SIGTERM or SIGINT; SIGUSR1 reopens the logs."""
+    reactor.add_signal(signal.SIGTERM, service.stop)
+    reactor.add_signal(signal.SIGINT, service.stop)
+    reactor.add_signal(signal.SIGUSR1, service.reopen_logs)
+    # Not served yet, but the default action would kill the server.
+    reactor.add_signal(signal.SIGHUP, lambda: log.warn("reload by HUP is not served by this version: restart instead"))
+    service.start()
+    # What exists now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    reactor.run()
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Set RLIMIT_NOFILE to `wanted`, or (0) to all that the hard limit allows: each connection needs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    goal = wanted or hard
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (goal, max(goal, hard) if hard != resource.RLIM_INFINITY else hard))
+    except (OSError, ValueError) as error:
+        if wanted:
+            log.warn(f"rlimit-nofile {wanted} cannot be set (now {soft}, at most {hard}): {error}")
+
+
+def startup_lines(listening: List[Listening]) -> List[str]:
+    """What is served where, one line a mount, and the default vhost of each address."""
+    lines = []
+    for item in listening:
+        names = ", ".join(vhost.name for vhost in item.configs)
+        default = f"; {item.configs[0].name} answers unknown names" if len(item.configs) > 1 else ""
+        lines.append(f"listening on {item.endpoint} for {names}{default}")
+    seen = set()
+    for item in listening:
+        for vhost in item.configs:
+            if id(vhost) in seen:
+                continue
+            seen.add(id(vhost))
+            port = "" if vhost.port == 80 else f":{vhost.port}"
+            base = f"unix:{vhost.interface}:" if item.endpoint.family == socket.AF_UNIX else f"http://{vhost.name}{port}"
+            for mount in vhost.mounts:
+                slash = "" if mount.mountpoint == "/" else "/"
+                lines.append(f"{base}{mount.mountpoint}{slash} -> {mount.origin.text}")
+    return lines

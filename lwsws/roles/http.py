@@ -1,0 +1,447 @@
+"""The http role: requests in, answers out, in order, on one connection.
+
+Two things have to be complete before the next request is looked at: the request with its body
+(`_request_done`) and the answer (`exchange.finished` and handed to the kernel).  Pipelined
+requests wait in the reader meanwhile, so answers cannot overtake each other, and reading pauses
+when too many wait.  The connection lives on only if both sides are complete and neither asked to
+close; a rest of a body that nobody wants is read and thrown away if it is short, else the
+connection is closed after the answer.
+
+            _advance: reader.next_event()
+    Request ------> _begin -> vhost -> mount -> handler.begin(exchange)
+    Data ---------> exchange.consumer, or thrown away once the answer is complete
+    EndOfMessage -> consumer.body_ended, or on to the next request
+
+Requests whose answer is remembered by their bytes (core/answers.py) never get that far.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Optional, Union
+
+from lwsws import log
+from lwsws.core.accesslog import bad_request_tail, line_tail
+from lwsws.core.answers import Answer
+from lwsws.core.connection import BODY, DRAIN, FIRST, HEAD, IDLE, RESPONSE, SEND, Connection
+from lwsws.core.errorpage import CONTENT_TYPE, error_page
+from lwsws.core.exchange import Exchange, HttpError
+from lwsws.core.role import Role
+from lwsws.core.vhost import Vhost, VhostSet
+from lwsws.wire.errors import RemoteProtocolError
+from lwsws.wire.http1_request import Data, EndOfMessage, Limits, Request, RequestReader
+from lwsws.wire.http1_write import response_head
+
+# A new connection may wait this many times `timeout-secs` before its first byte, as in the original
+# (10 s by default): browsers open spare connections ahead of need.
+FIRST_FACTOR = 2
+
+# Seconds a handler may take to begin its answer, unless it sets limits of its own.
+RESPONSE_TIMEOUT = 60
+
+# A body that nobody wants is read to its end up to this size, because a new connection costs more.
+DRAIN_LIMIT = 64 * 1024
+
+# Pipelined bytes that may wait in the reader while an answer is under way.
+READ_AHEAD = 64 * 1024
+
+# Remembered answers to pipelined requests are joined up to this size before they are written.
+JOIN_LIMIT = 256 * 1024
+
+HEAD_END = b"\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HTML = ("Content-Type", CONTENT_TYPE)
+
+# RFC 9110 9.1 and 15.6.2: a method not known to the server is 501; one not allowed here is 405, said by
+# the handler.  These are the registered methods that a handler (CGI, proxy) may meet.
+METHODS = frozenset((
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "ACL", "COPY", "LOCK", "MKCALENDAR",
+    "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "REPORT", "SEARCH", "UNLOCK"))
+
+
+class HttpRole(Role):
+    """HTTP/1.1 and 1.0, server side (RFC 9110, RFC 9112)."""
+
+    __slots__ = ("vhosts", "reader", "exchange", "_request_done", "_flushing", "_advancing", "_peer_eof",
+                 "_closing", "_paused", "_keepalive")
+
+    def __init__(self, vhosts: VhostSet) -> None:
+        self.vhosts = vhosts
+        self.reader: Optional[RequestReader] = None
+        self.exchange: Optional[Exchange] = None
+        self._request_done = True       # the body of the current request has been read to its end
+        self._flushing = False          # the answer is complete but still in the output queue
+        self._advancing = False
+        self._peer_eof = False
+        self._closing = False           # no further request after the current one
+        self._paused = False
+        self._keepalive = 0.0
+
+    def start(self, conn: Connection) -> None:
+        """Wait for the first request."""
+        self.conn = conn
+        self._keepalive = self.vhosts.default.keepalive
+        conn.expect(conn.context.limits.timeout * FIRST_FACTOR, FIRST)
+
+    # What the connection says.
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what can be answered, keep the rest."""
+        reader = self.reader
+        if reader is None:
+            if self.exchange is None:
+                data = self._answer_remembered(data)
+                if not data:
+                    return
+            reader = self.reader = RequestReader(Limits(head_bytes=self.conn.context.limits.head_bytes))
+        reader.receive_data(data)
+        self._advance()
+
+    def eof_received(self) -> None:
+        """The client half-closed: answer what it asked for, then close."""
+        self._peer_eof = True
+        if self.reader is not None:
+            self.reader.receive_eof()
+            self._advance()
+        elif self.exchange is None:
+            self.conn.close()
+
+    def drained(self) -> None:
+        """There is room in the output: finish the answer, or let the handler go on with it."""
+        exchange = self.exchange
+        if self._flushing and exchange is not None:
+            if not self.conn.transport.size:
+                self._answered(exchange)
+        elif exchange is not None and exchange.consumer is not None and not exchange.finished:
+            exchange.consumer.drained()
+            self._set_deadline()
+        else:
+            self._advance()
+
+    def expired(self, why: str) -> None:
+        """Too slow: say 408 where a request is incomplete and an answer is still possible."""
+        exchange = self.exchange
+        if why == HEAD:
+            self._refuse(RemoteProtocolError(408, "the request was not complete in time"))
+        elif why == BODY and exchange is not None and not exchange.started:
+            self._refuse(RemoteProtocolError(408, "the request body stopped coming"))
+        elif why == RESPONSE and exchange is not None and not exchange.started:
+            self._closing = True
+            self.fail(exchange, HttpError(503, "the answer took too long"))
+        elif why in (FIRST, IDLE, DRAIN):
+            self.conn.close()
+        else:
+            self.conn.abort()
+
+    def shutdown(self) -> None:
+        """Close now if no request is under way, else after its answer."""
+        self._closing = True
+        if self.exchange is None and self.reader is None:
+            self.conn.close()
+
+    def closed(self, exc: Optional[Exception]) -> None:
+        """Tell the handler, and log what had been sent."""
+        exchange, self.exchange, self.reader = self.exchange, None, None
+        if exchange is None:
+            return
+        if exchange.started and (not exchange.finished or self._flushing):
+            self._log(exchange, exchange.body_sent)
+        if exchange.consumer is not None and not exchange.finished:
+            exchange.consumer.aborted()
+
+    # The fast path.
+
+    def _answer_remembered(self, data: bytes) -> bytes:
+        """Answer from memory; returns the bytes that the slow path has to look at."""
+        if self.conn.transport.size:
+            return data
+        get = self.vhosts.answers.get
+        answer = get(data)
+        if answer is None:
+            end = data.find(HEAD_END) + len(HEAD_END)
+            if end < len(HEAD_END) or end == len(data) or get(data[:end]) is None:
+                return data
+            return self._answer_pipelined(data, end)
+        self.conn.transport.write(answer.payload)
+        self._after_remembered(answer)
+        return b""
+
+    def _answer_pipelined(self, data: bytes, end: int) -> bytes:
+        """Answer all that one read brought with one write, as far as answers are remembered."""
+        get = self.vhosts.answers.get
+        payloads, start, size = [], 0, 0
+        last: Optional[Answer] = None
+        while end >= start + len(HEAD_END) and size < JOIN_LIMIT:
+            answer = get(data[start:end])
+            if answer is None:
+                break
+            if last is not None and last.access_log is not None:
+                last.access_log.write(self.conn.peer, "", last.log_tail)
+            last = answer
+            payloads.append(answer.payload)
+            size += len(answer.payload)
+            start = end
+            if not answer.keep_alive:
+                start = len(data)   # RFC 9112 9.6: nothing after a request that asked to close is answered
+                break
+            end = data.find(HEAD_END, start) + len(HEAD_END)
+        self.conn.transport.write(b"".join(payloads))
+        if last is not None:
+            self._after_remembered(last)
+        return data[start:]
+
+    def _after_remembered(self, answer: Answer) -> None:
+        conn = self.conn
+        if answer.access_log is not None:
+            answer.access_log.write(conn.peer, "", answer.log_tail)
+        if not answer.keep_alive or conn.context.stopping:
+            conn.close()
+        elif conn.transport.size:
+            conn.expect(conn.context.limits.send_timeout, SEND)
+        else:
+            self._keepalive = answer.keepalive
+            conn.expect(answer.keepalive, IDLE)
+
+    # The slow path: events of the reader.
+
+    def _advance(self) -> None:
+        """Act on the reader's events as long as they can be acted on."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self.reader is not None and self._takes_event():
+                event = self.reader.next_event()
+                if event is None:
+                    break
+                self._act_on(event)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+        finally:
+            self._advancing = False
+        self._settle()
+
+    def _takes_event(self) -> bool:
+        exchange = self.exchange
+        if exchange is None:
+            return not self.conn.transport.is_high and not self.conn.transport.closing
+        return not self._request_done and (exchange.finished or exchange.consumer is not None)
+
+    def _act_on(self, event: Union[Request, Data, EndOfMessage]) -> None:
+        if isinstance(event, Request):
+            self._begin(event)
+            return
+        exchange = self.exchange
+        assert exchange is not None
+        if isinstance(event, Data):
+            if not exchange.finished and exchange.consumer is not None:
+                exchange.consumer.body_received(event.data)
+            return
+        self._request_done = True
+        if not exchange.finished:
+            if exchange.consumer is not None:
+                exchange.consumer.body_ended()
+        elif not self._flushing:
+            self._next_request()
+
+    def _settle(self) -> None:
+        """After any progress: free or pause the reader, close after EOF, set the deadline."""
+        conn, reader = self.conn, self.reader
+        if conn.closed or conn.transport.closing:
+            return
+        if reader is not None:
+            if self.exchange is None and not reader.started:
+                self.reader = None
+            elif self._paused != (reader.buffered > READ_AHEAD):
+                self._paused = not self._paused
+                if self._paused:
+                    conn.transport.pause_reading()
+                else:
+                    conn.transport.resume_reading()
+        if self.exchange is None and (self._peer_eof or self._closing) and self.reader is None:
+            conn.close()
+        else:
+            self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        """The one deadline that fits what the connection is waiting for."""
+        conn, exchange = self.conn, self.exchange
+        limits = conn.context.limits
+        if conn.closed or conn.transport.closing:
+            return
+        if conn.transport.size:
+            conn.expect(limits.send_timeout, SEND)
+        elif exchange is None:
+            if self.reader is None:
+                conn.expect(self._keepalive, IDLE)
+            elif conn.deadline.why != HEAD:
+                conn.expect(limits.timeout, HEAD)
+        elif exchange.finished:
+            if conn.deadline.why != DRAIN:
+                conn.expect(limits.timeout, DRAIN)
+        elif not self._request_done and exchange.consumer is not None:
+            conn.expect(limits.timeout, BODY)
+        elif conn.deadline.why != RESPONSE:
+            conn.expect(RESPONSE_TIMEOUT, RESPONSE)
+
+    # One request.
+
+    def _begin(self, request: Request) -> None:
+        """Make the exchange of `request` and give it to the handler of its mount."""
+        vhosts = self.vhosts
+        vhost = vhosts.find(request.host_name) if request.host_name else None
+        exchange = Exchange(self, request, vhost or vhosts.default, (vhost or vhosts.default).headers, vhosts.secure)
+        self.exchange = exchange
+        self.conn.deadline.clear()
+        self._request_done = False
+        if not request.has_body and self.reader is not None:
+            self.reader.next_event()
+            self._request_done = True
+        try:
+            self._dispatch(exchange, vhost)
+        except HttpError as error:
+            self.fail(exchange, error)
+        except RemoteProtocolError:
+            raise
+        except Exception:   # boundary: a fault of a handler ends its exchange only
+            log.err(f"conn {self.conn.ident}: {request.method} {exchange.path!r}: handler failed\n"
+                    + traceback.format_exc())
+            self.fail(exchange, HttpError(500))
+
+    def _dispatch(self, exchange: Exchange, named: Optional[Vhost]) -> None:
+        """Policy first, then the mount: `named` is the vhost that the Host field named, if any."""
+        request, vhost = exchange.request, exchange.vhost
+        if named is None and vhost.strict_host:
+            raise HttpError(421, "no site of this name here")
+        for word, status, text in self.conn.context.limits.reject_keywords:
+            if word in (request.headers.get("user-agent") or ""):
+                self._closing = True
+                raise HttpError(status, text)
+        if request.method not in METHODS:
+            raise HttpError(501, "unknown method")
+        if request.form == "asterisk":
+            exchange.respond(200, [("Allow", "GET, HEAD, OPTIONS")])
+            return
+        mount = vhost.routes.match(request.path)
+        if mount is None:
+            raise HttpError(404)
+        exchange.mount = mount
+        exchange.headers = mount.headers
+        exchange.rest = request.path[len(mount.prefix):]
+        if not self._request_done and self.reader is not None:
+            self.reader.limit_body(mount.max_body)
+        mount.handler.begin(exchange)
+
+    # What exchanges ask (Responder).
+
+    def may_keep_alive(self, exchange: Exchange) -> bool:
+        """Both sides must be complete, or the rest of the body short, and nobody wants to close."""
+        request = exchange.request
+        if not request.keep_alive or self._closing or self.conn.context.stopping:
+            return False
+        if self._request_done:
+            return True
+        # RFC 9110 10.1.1: a client told nothing may or may not send the body it announced.
+        if request.expect_continue and exchange.consumer is None:
+            return False
+        return request.content_length is not None and request.content_length <= DRAIN_LIMIT
+
+    def body_wanted(self, exchange: Exchange) -> None:
+        """Say 100 if the client waits for it, then let the body flow."""
+        reader = self.reader
+        if exchange.request.expect_continue and not self._request_done and reader is not None \
+                and not reader.buffered:
+            self.conn.transport.write(CONTINUE)
+        self._advance()
+
+    def fail(self, exchange: Exchange, error: HttpError) -> None:
+        """Answer with an error page, or abort an answer that has begun: never a false end."""
+        if exchange.closed:
+            return
+        if exchange.started:
+            log.info(f"conn {self.conn.ident}: answer broken off: {error.status} {error.why}")
+            self.conn.abort()
+            return
+        if error.status == 404 and exchange.vhost.error_document and self._error_document(exchange):
+            return
+        exchange.respond(error.status, [HTML, *error.fields], error_page(error.status, error.why))
+
+    def exchange_finished(self, exchange: Exchange) -> None:
+        """The answer is complete; a streamed one counts as sent when the output is empty."""
+        if exchange.payload is None and self.conn.transport.size:
+            self._flushing = True
+            self._set_deadline()
+        else:
+            self._answered(exchange)
+
+    def _error_document(self, exchange: Exchange) -> bool:
+        mount = exchange.vhost.routes.match(exchange.vhost.error_document)
+        if mount is None:
+            return False
+        rest = exchange.vhost.error_document[len(mount.prefix):]
+        return mount.handler.serve_document(exchange, rest, 404)
+
+    def _answered(self, exchange: Exchange) -> None:
+        """The answer is on its way: log it, remember it, go on to the next request or close."""
+        self._flushing = False
+        mount, vhost = exchange.mount, exchange.vhost
+        self._keepalive = mount.keepalive if mount is not None else vhost.keepalive
+        tail = self._log(exchange, exchange.body_bytes)
+        if exchange.cacheable and exchange.payload is not None and exchange.user is None:
+            self._remember(exchange, tail)
+        if not exchange.keep_alive or self.conn.context.stopping:
+            self._close_after(exchange)
+            return
+        if self._request_done:
+            self._next_request()
+        self._advance()
+
+    def _close_after(self, exchange: Exchange) -> None:
+        """Close; linger where the client may still be sending, or it would lose our answer."""
+        unread = not self._request_done or (self.reader is not None and self.reader.buffered > 0)
+        self.exchange, self.reader = None, None
+        self.conn.close(linger=unread and not self._peer_eof)
+
+    def _next_request(self) -> None:
+        self.exchange = None
+        if self.reader is not None:
+            self.reader.start_next()
+
+    def _remember(self, exchange: Exchange, tail: str) -> None:
+        request = exchange.request
+        if request.has_body or exchange.payload is None or self.conn.context.stopping:
+            return
+        self.vhosts.answers.remember(request.raw, Answer(exchange.payload, exchange.keep_alive, self._keepalive,
+                                                         exchange.vhost.access_log, tail))
+
+    def _log(self, exchange: Exchange, sent: int) -> str:
+        access_log = exchange.vhost.access_log
+        if access_log is None:
+            return ""
+        tail = line_tail(exchange.request, exchange.status, sent)
+        access_log.write(self.conn.peer, exchange.user or "", tail)
+        return tail
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        """The peer broke the rules: answer once, read nothing more (LESSONS 3.6), close."""
+        conn, exchange = self.conn, self.exchange
+        if log.enabled(log.INFO):
+            log.info(f"conn {conn.ident}: {error.status} {error.why}")
+        self._closing = True
+        if exchange is not None:
+            if exchange.finished:
+                conn.close(linger=True)
+                return
+            consumer, exchange.consumer = exchange.consumer, None
+            self.fail(exchange, HttpError(error.status, error.why))
+            if consumer is not None:
+                consumer.aborted()
+            return
+        self.reader = None
+        vhost = self.vhosts.default
+        page = error_page(error.status, error.why)
+        fields = [HTML, ("Content-Length", str(len(page))), ("Connection", "close")]
+        conn.transport.write(response_head(error.status, fields, conn.context.date_field() + vhost.headers.fixed) + page)
+        if vhost.access_log is not None:
+            vhost.access_log.write(conn.peer, "", bad_request_tail(error.status, len(page)))
+        conn.close(linger=True)

@@ -1,0 +1,74 @@
+"""Identity: the users and groups that a configuration names, as numbers of this system.
+
+Names are looked up here, by the checks and again at start; who the process becomes with them is
+decided in process/privileges.py.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from typing import List, NamedTuple, Optional, Tuple
+
+from lwsws.config.model import GlobalConfig
+
+
+class UnknownIdentity(Exception):
+    """A user or group that this system does not have."""
+
+
+class Identity(NamedTuple):
+    """Who to become: `groups` are the supplementary groups, `gid` among them."""
+
+    uid: int
+    gid: int
+    groups: List[int]
+
+
+def user_entry(name: str) -> pwd.struct_passwd:
+    """The passwd entry of user `name`; UnknownIdentity if there is none."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise UnknownIdentity(f"there is no user {name!r} on this system: create it, or name one that exists") from None
+
+
+def group_id(name: str) -> int:
+    """The id of group `name`; UnknownIdentity if there is none."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise UnknownIdentity(f"there is no group {name!r} on this system: "
+                              "create it, or name one that exists") from None
+
+
+def socket_owner(perms: str) -> Tuple[int, int]:
+    """`unix-socket-perms` ("user:group", either may be empty or a number) as uid and gid, -1 to keep.
+
+    UnknownIdentity names what is unknown.
+    """
+    user, _, group = perms.partition(":")
+    uid = int(user) if user.isdigit() else user_entry(user).pw_uid if user else -1
+    gid = int(group) if group.isdigit() else group_id(group) if group else -1
+    return uid, gid
+
+
+def resolve(config: GlobalConfig) -> Optional[Identity]:
+    """The identity that the `global` section asks for by name or number; None if it names nobody.
+
+    UnknownIdentity if a name is unknown.
+    """
+    uid, gid = config.uid, config.gid
+    if config.username:
+        entry = user_entry(config.username)
+        uid = entry.pw_uid
+        gid = entry.pw_gid if gid is None else gid
+    if config.groupname:
+        gid = group_id(config.groupname)
+    if uid is None and gid is None:
+        return None
+    uid = os.getuid() if uid is None else uid
+    gid = os.getgid() if gid is None else gid
+    groups = os.getgrouplist(config.username, gid) if config.username else [gid]
+    return Identity(uid, gid, groups)

@@ -1,0 +1,208 @@
+"""The service: listeners and connections of one serving process, from bind to the last byte.
+
+`open` binds every endpoint (as root, if that is how we were started), `start` begins to accept,
+`stop` stops accepting, lets open answers finish within the shutdown time, and ends the reactor.
+An interface that is not there yet is polled for while everything else serves.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+from typing import Any, Dict, List
+
+from lwsws import log
+from lwsws.config.model import Config
+from lwsws.core.connection import Connection
+from lwsws.core.context import Context, Limits
+from lwsws.core.vhost import VhostSet
+from lwsws.net.addresses import BindRetry, interface_addresses, listen_tcp, listen_unix
+from lwsws.net.listener import Listener
+from lwsws.net.reactor import Reactor
+from lwsws.net.workers import Workers
+from lwsws.roles.http import HttpRole
+from lwsws.server.build import Listening, Site, build
+from lwsws.server.endpoints import Endpoint
+from lwsws.server.identity import socket_owner
+
+# File descriptors kept free of connections: listeners, logs, served files, the selector.
+RESERVED_FDS = 64
+
+# Without IPv6 in the kernel, or switched off on every interface, the IPv6 wildcard is left out.
+NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
+
+class BindError(Exception):
+    """An endpoint cannot be listened on."""
+
+
+class Service:
+    """What one process serves; used on the reactor thread only."""
+
+    def __init__(self, config: Config, reactor: Reactor) -> None:
+        """Build everything; OSError if an access log cannot be opened."""
+        settings = config.globals
+        self.reactor = reactor
+        self.config = config
+        self.workers = Workers(reactor, max(1, settings.count_threads))
+        limits = Limits(settings.timeout_secs, settings.send_timeout, settings.max_head_bytes,
+                        settings.reject_service_keywords)
+        self.context = Context(reactor, self.workers, limits)
+        self.context.connection_gone = self._connection_gone
+        self.site: Site = build(config, reactor)
+        self.max_connections = settings.max_connections or connection_limit()
+        self._sockets: Dict[Endpoint, socket.socket] = {}
+        self._listeners: List[Listener] = []
+        self._retries: List[BindRetry] = []
+        self._paused = False
+
+    # Start.
+
+    def open(self) -> None:
+        """Bind all endpoints that exist.  BindError names the one that cannot be had."""
+        for listening in self.site.listening:
+            endpoint = listening.endpoint
+            try:
+                self._sockets[endpoint] = bind(listening)
+            except OSError as error:
+                if endpoint.interface and error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                    continue
+                if endpoint.family == socket.AF_INET6 and endpoint.is_wildcard and error.errno in NO_IPV6:
+                    log.notice(f"no IPv6 on this system: not listening on {endpoint}")
+                    continue
+                raise BindError(self._bind_fault(listening, error)) from None
+
+    def _bind_fault(self, listening: Listening, error: OSError) -> str:
+        endpoint = listening.endpoint
+        text = f"{listening.configs[0].where}: cannot listen on {endpoint}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE and any(
+                other.port == endpoint.port and other.family == endpoint.family for other in self._sockets):
+            text += (" (another vhost of this configuration listens on the same port of an overlapping "
+                     "address: give them the same interface)")
+        elif error.errno == errno.EACCES and endpoint.port and endpoint.port < 1024:
+            text += " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+        return text
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        for listening in self.site.listening:
+            sock = self._sockets.pop(listening.endpoint, None)
+            if sock is not None:
+                self._listen(listening, sock)
+            elif listening.endpoint.interface:
+                self._wait_for(listening)
+
+    def _listen(self, listening: Listening, sock: socket.socket) -> None:
+        def accepted(peer: socket.socket, address: Any) -> None:
+            self._accept(listening.vhosts, peer, address)
+
+        listener = Listener(self.reactor, sock, accepted, str(listening.endpoint))
+        self._listeners.append(listener)
+        listener.start()
+        if self._paused:
+            listener.pause()
+
+    def _wait_for(self, listening: Listening) -> None:
+        retry = BindRetry(self.reactor, lambda: bind(listening), lambda sock: self._listen(listening, sock),
+                          str(listening.endpoint))
+        self._retries.append(retry)
+
+    # Connections.
+
+    def _accept(self, vhosts: VhostSet, sock: socket.socket, address: Any) -> None:
+        Connection(self.context, sock, address, HttpRole(vhosts))
+        if len(self.context.connections) >= self.max_connections and not self._paused:
+            log.warn(f"{self.max_connections} connections are open: accepting no more until one closes")
+            self._paused = True
+            for listener in self._listeners:
+                listener.pause()
+
+    def _connection_gone(self) -> None:
+        if self._paused and len(self.context.connections) < self.max_connections:
+            self._paused = False
+            for listener in self._listeners:
+                listener.resume()
+        if self.context.stopping and not self.context.connections:
+            self.reactor.stop()
+
+    # Signals.
+
+    def reopen_logs(self) -> None:
+        """Open the access logs anew by name (SIGUSR1)."""
+        for access_log in self.site.access_logs:
+            access_log.reopen()
+        log.notice(f"reopened {len(self.site.access_logs)} access logs")
+
+    def stop(self) -> None:
+        """Accept nothing more, finish what is open, end the reactor.  A second call ends it at once."""
+        if self.context.stopping:
+            self.reactor.stop()
+            return
+        self.context.stopping = True
+        seconds = self.config.globals.shutdown_timeout
+        self._close_listeners()
+        for listening in self.site.listening:
+            listening.vhosts.answers.forget()
+        for connection in list(self.context.connections):
+            connection.role.shutdown()
+        count = len(self.context.connections)
+        log.notice(f"stopping: {count} connections still open, waiting up to {seconds} s" if count else "stopping")
+        self.reactor.call_later(seconds, self.reactor.stop)
+        if not count:
+            self.reactor.stop()
+
+    def _close_listeners(self) -> None:
+        for retry in self._retries:
+            retry.cancel()
+        for listener in self._listeners:
+            listener.close()
+        for listening in self.site.listening:
+            remove_socket_file(listening.endpoint)
+        self._listeners.clear()
+
+    def close(self) -> None:
+        """Let go of everything; after the reactor has ended."""
+        for connection in list(self.context.connections):
+            connection.abort()
+        self._close_listeners()
+        for sock in self._sockets.values():
+            sock.close()
+        self.workers.stop(timeout=1)
+        for access_log in self.site.access_logs:
+            access_log.close()
+
+
+def connection_limit() -> int:
+    """How many connections RLIMIT_NOFILE allows, with room for everything else."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return 1 << 20
+    # Each connection may have a file open beside its socket; most have none at a time.
+    return max(16, soft - max(RESERVED_FDS, soft // 16))
+
+
+def bind(listening: Listening) -> socket.socket:
+    """A listening socket for the endpoint; OSError if it cannot be had."""
+    endpoint, vhost = listening.endpoint, listening.configs[0]
+    if endpoint.path:
+        uid, gid = socket_owner(vhost.unix_socket_perms)
+        return listen_unix(endpoint.path, uid, gid)
+    host = endpoint.host
+    if endpoint.interface:
+        addresses = interface_addresses(endpoint.interface, endpoint.family)
+        if not addresses:
+            raise OSError(errno.EADDRNOTAVAIL, f"interface {endpoint.interface} has no such address")
+        host = addresses[0]
+    return listen_tcp(host, endpoint.port, endpoint.family,
+                      fastopen=max(config.fo_listen_queue for config in listening.configs))
+
+
+def remove_socket_file(endpoint: Endpoint) -> None:
+    """Remove the file of a unix socket that we listened on."""
+    if endpoint.path and not endpoint.path.startswith("@"):
+        try:
+            os.unlink(endpoint.path)
+        except OSError:
+            pass    # a directory that the dropped privileges cannot write: the next start replaces it
