@@ -1,0 +1,205 @@
+"""`make bench`: measure lwsws and, where installed, nginx, lighttpd and http.server in one run.
+
+Each row is measured in rounds, and in each round every server in turn, so that whatever else the
+machine does spoils all of them alike.  Servers stand on one core, the load on another.  Only
+loopback is used; everything that was started is ended, whatever happens.
+
+    python3 -m bench.run [--quick] [--rows small,big] [--servers lwsws,nginx]
+                         [--rounds N] [--seconds S] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from types import FrameType
+from typing import Any, Dict, List, Optional, Sequence
+
+from bench import report
+from bench.processes import Cores, choose_cores, start
+from bench.rows import ROWS, Options, Row, Sample, make_site
+from bench.servers import SUBJECTS, Running, Subject, find
+
+ROUNDS, SECONDS = 5, 3.0
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_IDLE = 2, 1.0, 2000
+SPARE_FILES = 500  # descriptors beyond those of the idle connections
+
+
+class Bench:
+    """One run: the servers that can be measured, and where they are started."""
+
+    def __init__(self, subjects: Sequence[Subject], scratch: Path, options: Options, rounds: int) -> None:
+        self.subjects = subjects
+        self.scratch = scratch
+        self.site = scratch / "site"
+        self.options = options
+        self.rounds = rounds
+        self.cores: Cores = choose_cores()
+        self.running: Dict[str, Running] = {}
+        make_site(self.site)
+
+    def start(self, subject: Subject) -> Running:
+        """Start a server; the caller ends it."""
+        return Running(subject, self.site, self.scratch, self.cores)
+
+    def sample(self, row: Row, subject: Subject) -> Sample:
+        """One measurement."""
+        if row.fresh:
+            with self.start(subject) as server:
+                return row.measure(server, self.options)
+        return row.measure(self.running[subject.name], self.options)
+
+    def measure(self, row: Row) -> Dict[str, List[Sample]]:
+        """All rounds of `row`; a server that fails once is left out from then on, with a word on stderr."""
+        subjects = [subject for subject in self.subjects if subject.keeps_connections or not row.needs_kept]
+        samples: Dict[str, List[Sample]] = {subject.name: [] for subject in subjects}
+        for number in range(row.rounds or self.rounds):
+            for subject in list(subjects):
+                tell(f"{row.name}: round {number + 1}, {subject.name}")
+                try:
+                    samples[subject.name].append(self.sample(row, subject))
+                except (OSError, RuntimeError) as error:
+                    tell("")
+                    sys.stderr.write(f"{row.name}: {subject.name} failed: {error}\n")
+                    subjects.remove(subject)
+        tell("")
+        return {name: found for name, found in samples.items() if found}
+
+
+def tell(text: str) -> None:
+    """Show on a terminal what is going on, on a line that is written over."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+
+def parse_arguments(argv: Optional[Sequence[str]]) -> argparse.Namespace:
+    """The command line."""
+    about = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="python3 -m bench.run", description=about)
+    names = [row.name for row in ROWS]
+    parser.add_argument("--quick", action="store_true", help="short and rough: to see that all works")
+    parser.add_argument("--rows", default=",".join(names), help="some of: " + ",".join(names))
+    parser.add_argument("--servers", default=",".join(SUBJECTS), help="some of: " + ",".join(SUBJECTS))
+    parser.add_argument("--rounds", type=int, help=f"measurements of each row and server ({ROUNDS})")
+    parser.add_argument("--seconds", type=float, help=f"length of each measurement ({SECONDS:g})")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all samples to FILE as well")
+    arguments = parser.parse_args(argv)
+    for option, known in (("rows", names), ("servers", list(SUBJECTS))):
+        setattr(arguments, option, getattr(arguments, option).split(","))
+        unknown = [name for name in getattr(arguments, option) if name not in known]
+        if unknown:
+            parser.error(f"--{option}: no {', '.join(unknown)}: known are {', '.join(known)}")
+    return arguments
+
+
+def raise_file_limit() -> int:
+    """Allow as many open files as this user may have; gives how many that is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def choose_subjects(names: Sequence[str]) -> List[Subject]:
+    """Those that can be measured here; it is said of the others why not."""
+    found = []
+    for name in names:
+        reason = SUBJECTS[name].missing()
+        if reason:
+            print(f"without {name}: {reason}")
+        else:
+            found.append(SUBJECTS[name])
+    return found
+
+
+def choose_rows(names: Sequence[str]) -> List[Row]:
+    """The rows asked for, but those that need wrk only where it is installed."""
+    rows = [row for row in ROWS if row.name in names]
+    if not find("wrk"):
+        print("wrk is not installed: only the rows that need no wrk")
+        rows = [row for row in rows if not row.needs_wrk]
+    return rows
+
+
+def run_rows(bench: Bench, rows: Sequence[Row]) -> List[Dict[str, Any]]:
+    """Measure and print each row; gives all of it for the JSON file."""
+    results = []
+    unit = ""
+    for row in rows:
+        samples = bench.measure(row)
+        if row.unit != unit:
+            unit = row.unit
+            print("\n" + report.heading(row))
+        print("\n".join(report.row_lines(row, samples)), flush=True)
+        results.append(report.as_json(row, samples))
+    return results
+
+
+def interrupted(signum: int, frame: Optional[FrameType]) -> None:
+    """SIGTERM ends the run as Ctrl-C does, so that nothing stays behind."""
+    raise KeyboardInterrupt
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the benchmark; exit code 0 unless there was nothing to measure or it was interrupted."""
+    arguments = parse_arguments(argv)
+    signal.signal(signal.SIGTERM, interrupted)
+    files = raise_file_limit()
+    quick = arguments.quick
+    options = Options(
+        arguments.seconds or (QUICK_SECONDS if quick else SECONDS),
+        min(QUICK_IDLE, files - SPARE_FILES) if quick else min(Options(0).idle, files - SPARE_FILES),
+    )
+    subjects, rows = choose_subjects(arguments.servers), choose_rows(arguments.rows)
+    if not subjects or not rows:
+        return 1
+    try:
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwsws-bench-")))
+            rounds = arguments.rounds or (QUICK_ROUNDS if quick else ROUNDS)
+            bench = Bench(subjects, scratch, options, rounds)
+            print_setting(bench)
+            for subject in subjects:
+                bench.running[subject.name] = stack.enter_context(bench.start(subject))
+                bench.running[subject.name].wait_ready()
+            results = run_rows(bench, rows)
+    except KeyboardInterrupt:
+        tell("")
+        return 130
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+def bare_start(bench: Bench) -> float:
+    """Seconds that Python itself needs to start and end: the median of a few times."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        start([sys.executable, "-c", ""], bench.cores.server, bench.scratch / "bare", bench.scratch).wait()
+        took.append(time.perf_counter() - began)
+    return median(took)
+
+
+def print_setting(bench: Bench) -> None:
+    """Say what the figures were taken on."""
+    python = f"Python {platform.python_version()}"
+    cores = f"servers on core {bench.cores.server}, load on core {bench.cores.load}"
+    rounds = f"{bench.rounds} rounds of {bench.options.seconds:g} s, medians"
+    print(f"{python}, {cores}, {rounds}; {bench.options.idle:,} idle connections")
+    print(f"Python itself needs {bare_start(bench) * 1000:.0f} ms to start and end")
+    if bench.cores.are_shared:
+        print("only one core: server and load disturb each other, the figures say little")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
