@@ -13,6 +13,7 @@ from lwsws.core.connection import Connection
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.wire.dates import format_date
+from lwsws.wire.http1_request import Limits as RequestLimits
 
 # What the spec and the original use when the configuration says nothing, in seconds.
 TIMEOUT = 5
@@ -22,13 +23,13 @@ SEND_TIMEOUT = 60
 class Limits:
     """The `global` settings that roles obey: times in seconds, sizes in bytes."""
 
-    __slots__ = ("timeout", "send_timeout", "head_bytes", "reject_keywords")
+    __slots__ = ("timeout", "send_timeout", "request", "reject_keywords")
 
     def __init__(self, timeout: float = TIMEOUT, send_timeout: float = SEND_TIMEOUT, head_bytes: int = 16384,
                  reject_keywords: Tuple[Tuple[str, int, str], ...] = ()) -> None:
         self.timeout = timeout
         self.send_timeout = send_timeout
-        self.head_bytes = head_bytes
+        self.request = RequestLimits(head_bytes=head_bytes)
         self.reject_keywords = reject_keywords
 
 

@@ -20,6 +20,7 @@ from lwsws.wire.http1_request import Request
 from lwsws.wire.http1_write import LAST_CHUNK, chunk, response_head
 
 if TYPE_CHECKING:
+    from lwsws.core.answers import Known
     from lwsws.core.connection import Connection
     from lwsws.core.context import Context
     from lwsws.core.vhost import HeaderSet, MountPoint, Vhost
@@ -148,6 +149,17 @@ class Exchange:
             self.payload = head + body
             self.body_bytes = len(body)
         self.conn.transport.write(self.payload)
+        self.finish()
+
+    def repeat(self, known: Known) -> None:
+        """Answer with what an equal request got."""
+        self.mount = known.mount
+        self.status = known.status
+        self.payload = known.payload
+        self.body_bytes = known.body_bytes
+        self.keep_alive = self.request.keep_alive
+        self.started = self.cacheable = True
+        self.conn.transport.write(known.payload)
         self.finish()
 
     def start(self, status: int, fields: List[Field], length: Optional[int], more: bool = False) -> None:

@@ -20,7 +20,7 @@ from lwsws.wire.http1_write import fixed_fields
 
 # Up to this many bytes are copied through Python: one write, and the answer can be remembered.
 # Above it a sendfile of its own is cheaper than the copies.
-SMALL_FILE = 16 * 1024
+SMALL_FILE = 128 * 1024
 
 # Random bytes in the boundary of a multipart answer: no file can hold it but by a chance of 2**-128.
 BOUNDARY_BYTES = 16

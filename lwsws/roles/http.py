@@ -17,19 +17,19 @@ Requests whose answer is remembered by their bytes (core/answers.py) never get t
 
 from __future__ import annotations
 
-import traceback
 from typing import Optional, Union
 
 from lwsws import log
 from lwsws.core.accesslog import bad_request_tail, line_tail
-from lwsws.core.answers import Answer
+from lwsws.core.answers import Answer, Known
 from lwsws.core.connection import BODY, DRAIN, FIRST, HEAD, IDLE, RESPONSE, SEND, Connection
 from lwsws.core.errorpage import CONTENT_TYPE, error_page
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.role import Role
 from lwsws.core.vhost import Vhost, VhostSet
+from lwsws.roles.remembered import send_remembered
 from lwsws.wire.errors import RemoteProtocolError
-from lwsws.wire.http1_request import Data, EndOfMessage, Limits, Request, RequestReader
+from lwsws.wire.http1_request import Data, EndOfMessage, Request, RequestReader
 from lwsws.wire.http1_write import response_head
 
 # A new connection may wait this many times `timeout-secs` before its first byte, as in the original
@@ -45,10 +45,6 @@ DRAIN_LIMIT = 64 * 1024
 # Pipelined bytes that may wait in the reader while an answer is under way.
 READ_AHEAD = 64 * 1024
 
-# Remembered answers to pipelined requests are joined up to this size before they are written.
-JOIN_LIMIT = 256 * 1024
-
-HEAD_END = b"\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HTML = ("Content-Type", CONTENT_TYPE)
 
@@ -90,10 +86,12 @@ class HttpRole(Role):
         reader = self.reader
         if reader is None:
             if self.exchange is None:
-                data = self._answer_remembered(data)
+                data, answer = send_remembered(self.conn, self.vhosts.answers, data)
+                if answer is not None:
+                    self._after_remembered(answer)
                 if not data:
                     return
-            reader = self.reader = RequestReader(Limits(head_bytes=self.conn.context.limits.head_bytes))
+            reader = self.reader = RequestReader(self.conn.context.limits.request)
         reader.receive_data(data)
         self._advance()
 
@@ -149,51 +147,9 @@ class HttpRole(Role):
         if exchange.consumer is not None and not exchange.finished:
             exchange.consumer.aborted()
 
-    # The fast path.
-
-    def _answer_remembered(self, data: bytes) -> bytes:
-        """Answer from memory; returns the bytes that the slow path has to look at."""
-        if self.conn.transport.size:
-            return data
-        get = self.vhosts.answers.get
-        answer = get(data)
-        if answer is None:
-            end = data.find(HEAD_END) + len(HEAD_END)
-            if end < len(HEAD_END) or end == len(data) or get(data[:end]) is None:
-                return data
-            return self._answer_pipelined(data, end)
-        self.conn.transport.write(answer.payload)
-        self._after_remembered(answer)
-        return b""
-
-    def _answer_pipelined(self, data: bytes, end: int) -> bytes:
-        """Answer all that one read brought with one write, as far as answers are remembered."""
-        get = self.vhosts.answers.get
-        payloads, start, size = [], 0, 0
-        last: Optional[Answer] = None
-        while end >= start + len(HEAD_END) and size < JOIN_LIMIT:
-            answer = get(data[start:end])
-            if answer is None:
-                break
-            if last is not None and last.access_log is not None:
-                last.access_log.write(self.conn.peer, "", last.log_tail)
-            last = answer
-            payloads.append(answer.payload)
-            size += len(answer.payload)
-            start = end
-            if not answer.keep_alive:
-                start = len(data)   # RFC 9112 9.6: nothing after a request that asked to close is answered
-                break
-            end = data.find(HEAD_END, start) + len(HEAD_END)
-        self.conn.transport.write(b"".join(payloads))
-        if last is not None:
-            self._after_remembered(last)
-        return data[start:]
-
     def _after_remembered(self, answer: Answer) -> None:
+        """An answer from memory is on its way: close, or wait for the next request."""
         conn = self.conn
-        if answer.access_log is not None:
-            answer.access_log.write(conn.peer, "", answer.log_tail)
         if not answer.keep_alive or conn.context.stopping:
             conn.close()
         elif conn.transport.size:
@@ -247,7 +203,7 @@ class HttpRole(Role):
     def _settle(self) -> None:
         """After any progress: free or pause the reader, close after EOF, set the deadline."""
         conn, reader = self.conn, self.reader
-        if conn.closed or conn.transport.closing:
+        if conn.transport.closing:
             return
         if reader is not None:
             if self.exchange is None and not reader.started:
@@ -267,7 +223,7 @@ class HttpRole(Role):
         """The one deadline that fits what the connection is waiting for."""
         conn, exchange = self.conn, self.exchange
         limits = conn.context.limits
-        if conn.closed or conn.transport.closing:
+        if conn.transport.closing:
             return
         if conn.transport.size:
             conn.expect(limits.send_timeout, SEND)
@@ -304,6 +260,7 @@ class HttpRole(Role):
         except RemoteProtocolError:
             raise
         except Exception:   # boundary: a fault of a handler ends its exchange only
+            import traceback    # costs start-up time, and faults are rare
             log.err(f"conn {self.conn.ident}: {request.method} {exchange.path!r}: handler failed\n"
                     + traceback.format_exc())
             self.fail(exchange, HttpError(500))
@@ -321,6 +278,10 @@ class HttpRole(Role):
             raise HttpError(501, "unknown method")
         if request.form == "asterisk":
             exchange.respond(200, [("Allow", "GET, HEAD, OPTIONS")])
+            return
+        known = self.vhosts.answers.find(request)
+        if known is not None:
+            exchange.repeat(known)
             return
         mount = vhost.routes.match(request.path)
         if mount is None:
@@ -404,15 +365,20 @@ class HttpRole(Role):
 
     def _next_request(self) -> None:
         self.exchange = None
-        if self.reader is not None:
-            self.reader.start_next()
+        reader = self.reader
+        if reader is not None:
+            if reader.buffered:
+                reader.start_next()
+            else:
+                self.reader = None      # an idle connection holds no parser
 
     def _remember(self, exchange: Exchange, tail: str) -> None:
-        request = exchange.request
-        if request.has_body or exchange.payload is None or self.conn.context.stopping:
+        request, payload = exchange.request, exchange.payload
+        if request.has_body or payload is None or self.conn.context.stopping:
             return
-        self.vhosts.answers.remember(request.raw, Answer(exchange.payload, exchange.keep_alive, self._keepalive,
-                                                         exchange.vhost.access_log, tail))
+        known = Known(payload, exchange.status, exchange.body_bytes, exchange.mount, request.raw)
+        answer = Answer(payload, exchange.keep_alive, self._keepalive, exchange.vhost.access_log, tail)
+        self.vhosts.answers.remember(request, known, answer)
 
     def _log(self, exchange: Exchange, sent: int) -> str:
         access_log = exchange.vhost.access_log
