@@ -41,7 +41,8 @@ Signals: TERM or INT finish what is open and stop; USR1 reopens the access logs.
 """
 
 LONG_OPTIONS = ["configs=", "debug=", "test", "dump", "explain=", "help", "version"]
-SHORT_NAMES = {"--configs": "-c", "--debug": "-d", "--test": "-t", "--dump": "-T", "--help": "-h", "--version": "-V"}
+SHORT_NAMES = {"--configs": "-c", "--debug": "-d", "--test": "-t", "--dump": "-T", "--help": "-h",
+               "--version": "-V"}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -94,7 +94,8 @@ class AccessLog:
             return
         if not self._pending:
             self._reactor.call_soon(self.flush)
-        self._pending.append(f"{peer} - {escape(user).replace(' ', '_') if user else '-'} [{self._stamp}] {tail}")
+        name = escape(user).replace(" ", "_") if user else "-"
+        self._pending.append(f"{peer} - {name} [{self._stamp}] {tail}")
 
     def flush(self) -> None:
         """Write the gathered lines now."""

@@ -38,8 +38,8 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_REQUEST = 2048
 
 # Fields that can change an answer and are not in the essence: requests with one of them have none.
-DECISIVE_FIELDS = frozenset(("authorization", "expect", "if-match", "if-modified-since", "if-none-match", "if-range",
-                             "if-unmodified-since", "range"))
+DECISIVE_FIELDS = frozenset(("authorization", "expect", "if-match", "if-modified-since", "if-none-match",
+                             "if-range", "if-unmodified-since", "range"))
 
 Essence = Tuple[str, str, str, str, bool, Optional[str]]
 

@@ -79,13 +79,13 @@ class Exchange:
                  "consumer", "status", "started", "finished", "keep_alive", "cacheable", "body_bytes",
                  "_left", "_chunked", "_bodiless", "_body_start", "payload")
 
-    def __init__(self, role: Responder, request: Request, vhost: Vhost, headers: HeaderSet, secure: bool) -> None:
+    def __init__(self, role: Responder, request: Request, vhost: Vhost, secure: bool) -> None:
         self.role = role
         self.conn = role.conn
         self.request = request
         self.vhost = vhost
         self.mount: Optional[MountPoint] = None
-        self.headers = headers
+        self.headers: HeaderSet = vhost.headers
         self.secure = secure
         self.path = request.path
         self.rest = ""

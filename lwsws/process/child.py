@@ -12,7 +12,7 @@ import gc
 import resource
 import signal
 import socket
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 from lwsws import log
 from lwsws.config.loader import load
@@ -87,7 +87,7 @@ def run(service: Service, reactor: Reactor) -> None:
     reactor.add_signal(signal.SIGINT, service.stop)
     reactor.add_signal(signal.SIGUSR1, service.reopen_logs)
     # Not served yet, but the default action would kill the server.
-    reactor.add_signal(signal.SIGHUP, lambda: log.warn("reload by HUP is not served by this version: restart instead"))
+    reactor.add_signal(signal.SIGHUP, ignore_hup)
     service.start()
     # What exists now lives as long as the process: the collector need not look at it again.
     gc.collect()
@@ -95,18 +95,24 @@ def run(service: Service, reactor: Reactor) -> None:
     reactor.run()
 
 
+def ignore_hup() -> None:
+    """What a HUP does for now."""
+    log.warn("reload by HUP is not served by this version: restart instead")
+
+
 def raise_file_limit(wanted: int) -> None:
     """Set RLIMIT_NOFILE to `wanted`, or (0) to all that the hard limit allows: each connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     goal = wanted or hard
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (goal, max(goal, hard) if hard != resource.RLIM_INFINITY else hard))
+        unlimited = hard == resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard if unlimited else max(goal, hard)))
     except (OSError, ValueError) as error:
         if wanted:
             log.warn(f"rlimit-nofile {wanted} cannot be set (now {soft}, at most {hard}): {error}")
 
 
-def startup_lines(listening: List[Listening]) -> List[str]:
+def startup_lines(listening: Sequence[Listening]) -> List[str]:
     """What is served where, one line a mount, and the default vhost of each address."""
     lines = []
     for item in listening:

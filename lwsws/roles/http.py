@@ -246,7 +246,7 @@ class HttpRole(Role):
         """Make the exchange of `request` and give it to the handler of its mount."""
         vhosts = self.vhosts
         vhost = vhosts.find(request.host_name) if request.host_name else None
-        exchange = Exchange(self, request, vhost or vhosts.default, (vhost or vhosts.default).headers, vhosts.secure)
+        exchange = Exchange(self, request, vhost or vhosts.default, vhosts.secure)
         self.exchange = exchange
         self.conn.deadline.clear()
         self._request_done = False
@@ -260,7 +260,8 @@ class HttpRole(Role):
         except RemoteProtocolError:
             raise
         except Exception:   # boundary: a fault of a handler ends its exchange only
-            import traceback    # costs start-up time, and faults are rare
+            import traceback  # costs start-up time, and faults are rare
+
             log.err(f"conn {self.conn.ident}: {request.method} {exchange.path!r}: handler failed\n"
                     + traceback.format_exc())
             self.fail(exchange, HttpError(500))
@@ -407,7 +408,8 @@ class HttpRole(Role):
         vhost = self.vhosts.default
         page = error_page(error.status, error.why)
         fields = [HTML, ("Content-Length", str(len(page))), ("Connection", "close")]
-        conn.transport.write(response_head(error.status, fields, conn.context.date_field() + vhost.headers.fixed) + page)
+        head = response_head(error.status, fields, conn.context.date_field() + vhost.headers.fixed)
+        conn.transport.write(head + page)
         if vhost.access_log is not None:
             vhost.access_log.write(conn.peer, "", bad_request_tail(error.status, len(page)))
         conn.close(linger=True)

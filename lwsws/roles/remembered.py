@@ -39,7 +39,8 @@ def send_remembered(conn: Connection, answers: Answers, data: bytes) -> Tuple[by
     return b"", answer
 
 
-def _send_pipelined(conn: Connection, answers: Answers, data: bytes, end: int) -> Tuple[bytes, Optional[Answer]]:
+def _send_pipelined(conn: Connection, answers: Answers, data: bytes,
+                    end: int) -> Tuple[bytes, Optional[Answer]]:
     """The same for several requests; the first of them ends before `end`."""
     payloads: List[bytes] = []
     start = size = 0

@@ -29,7 +29,8 @@ class Endpoint(NamedTuple):
         if self.path:
             return f"unix:{self.path}"
         if self.interface:
-            return f"{self.interface} port {self.port} ({'IPv6' if self.family == socket.AF_INET6 else 'IPv4'})"
+            kind = "IPv6" if self.family == socket.AF_INET6 else "IPv4"
+            return f"{self.interface} port {self.port} ({kind})"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 

@@ -31,7 +31,8 @@ def user_entry(name: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        raise UnknownIdentity(f"there is no user {name!r} on this system: create it, or name one that exists") from None
+        raise UnknownIdentity(f"there is no user {name!r} on this system: "
+                              "create it, or name one that exists") from None
 
 
 def group_id(name: str) -> int:

@@ -148,7 +148,8 @@ class Service:
         for connection in list(self.context.connections):
             connection.role.shutdown()
         count = len(self.context.connections)
-        log.notice(f"stopping: {count} connections still open, waiting up to {seconds} s" if count else "stopping")
+        waiting = f": {count} connections still open, waiting up to {seconds} s" if count else ""
+        log.notice(f"stopping{waiting}")
         self.reactor.call_later(seconds, self.reactor.stop)
         if not count:
             self.reactor.stop()

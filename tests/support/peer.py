@@ -26,7 +26,7 @@ from lwsws.core.vhost import MountPoint, VhostSet
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.roles.http import HttpRole
-from lwsws.server.build import Site, build, build_mount
+from lwsws.server.build import Shared, Site, build, build_mount
 from tests.support.clock import ManualClock
 
 # Passes of the reactor after which nothing more can be going on by itself.
@@ -87,7 +87,7 @@ class Bench:
         """Put `handler` at `prefix` of the first vhost, beside what is configured."""
         vhost = self.vhosts().default
         extra = MountPoint(prefix, handler, vhost.headers, vhost.keepalive, max_body)
-        configured = [build_mount(mount, self.config.vhosts[0], ()) for mount in self.config.vhosts[0].mounts]
+        configured = [build_mount(mount, self.config.vhosts[0], (), Shared(self.reactor)) for mount in self.config.vhosts[0].mounts]
         vhost.routes = Routes([extra, *configured])
 
     def vhosts(self) -> VhostSet:
