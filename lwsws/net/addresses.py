@@ -104,7 +104,7 @@ def interface_addresses(name: str, family: int) -> List[str]:
     if family == socket.AF_INET6:
         return _ipv6_addresses(name)
     encoded = os.fsencode(name)
-    if not 0 < len(encoded) <= IFNAME_MAX:
+    if not 0 < len(encoded) <= IFNAME_MAX or b"\0" in encoded:
         return []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:

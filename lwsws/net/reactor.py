@@ -4,10 +4,10 @@ A pass of the loop is: wait until something is ready, read the clock once into `
 that are due, call the callbacks of the fds that are ready, call what `call_soon` had queued before.
 Each of these steps is bounded, so nobody can keep the others from their turn for long.
 
-epoll is used directly and level-triggered: a callback need not take all there is, and a pass costs half
-of what it does through `selectors`.  A callback is told READ or WRITE, or both after an error or a
-hang-up, whatever was asked for: it says what to try, and trying tells what happened.  The kernel
-reports a hang-up even to those who asked for nothing, so an fd nobody wants to hear of must be unwatched.
+The selector is level-triggered: a callback need not take all there is.  After an error or a hang-up a
+callback is told READ or WRITE, whichever it asked for: that says what to try, and trying tells what
+happened.  The kernel reports a hang-up to everyone who watches, so an fd that nobody wants to hear of
+must be unwatched.
 
 An fd may be closed by one callback and its number given to a new connection by the next one, both in the
 same pass, with events for the old one still in hand.  So an fd that was unwatched during a pass gets no
@@ -19,7 +19,7 @@ Any exception of a callback is logged here with its traceback, and the loop goes
 from __future__ import annotations
 
 import functools
-import select
+import selectors
 import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Set, Tuple, Union
@@ -28,26 +28,11 @@ from lwsws import log
 from lwsws.net.timers import Action, Clock, Timer, Timers
 from lwsws.net.wakeup import Signals
 
-READ = 1
-WRITE = 2
-
-# What to ask epoll for, by READ and WRITE.
-_EVENTS_OF = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)
-
-
-def _mask_of(event: int) -> int:
-    """READ and WRITE for what epoll reports; an error or hang-up is both, as in `selectors`."""
-    mask = READ if event & ~select.EPOLLOUT else 0
-    return mask | (WRITE if event & ~select.EPOLLIN else 0)
-
-
-# By epoll's own bits: IN 1, PRI 2, OUT 4, ERR 8, HUP 16.
-_MASK_OF = tuple(_mask_of(event) for event in range(32))
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
 
 # The shared receive buffer: one read may bring this much.
 BUFFER_BYTES = 65536
-# At most so many ready fds a pass.  More would not be faster: a pass costs less than one callback.
-MAX_READY = 64
 # At most so many timers a pass, as when 10,000 idle connections reach their limit at the same time.
 MAX_TIMERS = 64
 # A callback that takes longer delays all connections noticeably.
@@ -65,25 +50,6 @@ class HasFileno(Protocol):
         """Its fd."""
 
 
-class Selector(Protocol):
-    """What the reactor needs of `select.epoll`."""
-
-    def register(self, fd: int, eventmask: int) -> None:
-        """Watch `fd` for some of EPOLLIN and EPOLLOUT."""
-
-    def modify(self, fd: int, eventmask: int) -> None:
-        """Watch it for others."""
-
-    def unregister(self, fd: int) -> None:
-        """Watch it no more."""
-
-    def poll(self, timeout: Optional[float], maxevents: int) -> List[Tuple[int, int]]:
-        """Wait at most `timeout` seconds (None: for ever); fds and what they are ready for."""
-
-    def close(self) -> None:
-        """Give up its own fd."""
-
-
 def describe(fn: Callable[..., Any]) -> str:
     """A name for `fn` that helps to find it: of a method also whose it is."""
     while isinstance(fn, functools.partial):
@@ -97,15 +63,15 @@ class Reactor:
     """The loop, its timers, its shared receive buffer and its signals.  Everything but Wakeup.wake() is
     for the reactor's own thread only."""
 
-    def __init__(self, clock: Clock = time.monotonic, selector: Optional[Selector] = None) -> None:
+    def __init__(self, clock: Clock = time.monotonic,
+                 selector: Optional[selectors.BaseSelector] = None) -> None:
         self.clock = clock
         # The clock at the start of this pass.
         self.now = clock()
         self.timers = Timers(clock)
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
-        self._selector: Selector = select.epoll() if selector is None else selector
-        self._callbacks: Dict[int, Callback] = {}
+        self._selector = selectors.DefaultSelector() if selector is None else selector
         self._unwatched: Set[int] = set()  # since the last poll
         self._soon: Deque[Action] = deque()
         self._signals: Optional[Signals] = None
@@ -120,24 +86,24 @@ class Reactor:
     def watch(self, fileobj: Union[int, HasFileno], mask: int, callback: Callback) -> None:
         """Call `callback(READ | WRITE)` in each pass in which the fd is ready for what `mask` asks for.
 
-        OSError if the fd is watched already or is of a kind that is always ready (a regular file).
+        KeyError if the fd is watched already, OSError if it is of a kind that is always ready (a file).
         """
         fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        self._selector.register(fd, _EVENTS_OF[mask])
-        self._callbacks[fd] = callback
+        self._selector.register(fd, mask, callback)
 
     def rewatch(self, fileobj: Union[int, HasFileno], mask: int, callback: Callback) -> None:
         """Change mask and callback of a watched fd."""
         fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        self._selector.modify(fd, _EVENTS_OF[mask])
-        self._callbacks[fd] = callback
+        self._selector.modify(fd, mask, callback)
 
     def unwatch(self, fileobj: Union[int, HasFileno]) -> None:
         """Call back no more for this fd.  To be called before the fd is closed; no effect if not watched."""
         fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        if self._callbacks.pop(fd, None) is not None:
-            self._unwatched.add(fd)
+        try:
             self._selector.unregister(fd)
+        except KeyError:
+            return
+        self._unwatched.add(fd)
 
     # -- functions
 
@@ -195,7 +161,7 @@ class Reactor:
             left = due - self.clock()
             if timeout is None or left < timeout:
                 timeout = max(0.0, left)
-        ready = self._selector.poll(timeout, MAX_READY)
+        ready = self._selector.select(timeout)
         started = self.now = self.clock()
         if due is not None and due <= started:
             self._run_timers()
@@ -215,20 +181,18 @@ class Reactor:
             self._signals.close()
             self._signals = None
         self._selector.close()
-        self._callbacks.clear()
         self._soon.clear()
         self._signal_actions.clear()
 
-    def _dispatch(self, ready: List[Tuple[int, int]], started: float) -> None:
+    def _dispatch(self, ready: List[Tuple[selectors.SelectorKey, int]], started: float) -> None:
         clock = self.clock
-        callbacks = self._callbacks
         unwatched = self._unwatched
-        for fd, event in ready:
-            callback = callbacks.get(fd)
-            if callback is None or (unwatched and fd in unwatched):
+        for key, mask in ready:
+            if unwatched and key.fd in unwatched:
                 continue
+            callback = key.data
             try:
-                callback(_MASK_OF[event])
+                callback(mask)
             except Exception:
                 self._report_fault(callback)
             ended = clock()

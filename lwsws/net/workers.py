@@ -34,7 +34,7 @@ class Overloaded(Exception):
 
 
 class JobAborted(Exception):
-    """The job ended its thread, as by sys.exit()."""
+    """The job tried to end its thread, as by sys.exit()."""
 
 
 class Owner(Protocol):
@@ -66,12 +66,12 @@ class Task:
 
     def run(self) -> None:
         """Do the job and note its outcome; on a worker thread."""
-        self.error = JobAborted("the job ended its thread")
         try:
             self.result = self.job()
-            self.error = None
         except Exception as exc:
             self.error = exc
+        except SystemExit as exc:
+            self.error = JobAborted(f"the job called exit({exc.code})")
 
     def discard(self) -> None:
         """Nobody wants the result: get rid of what it holds."""
@@ -93,7 +93,7 @@ class Workers:
         self._condition = threading.Condition()
         self._jobs: Deque[Task] = deque()
         self._threads: List[threading.Thread] = []
-        self._idle = 0  # threads that wait for a job
+        self._busy = 0  # threads that have a job
         self._stopping = False
 
     def submit(
@@ -114,7 +114,8 @@ class Workers:
             self._wakeup = Wakeup()
             self._reactor.watch(self._wakeup, READ, self._woken)
         with self._condition:
-            lacking = self._idle <= len(self._jobs) and len(self._threads) < self._count
+            free = len(self._threads) - self._busy
+            lacking = free <= len(self._jobs) and len(self._threads) < self._count
         if lacking:
             self._start_thread()
         with self._condition:
@@ -185,23 +186,19 @@ class Workers:
     # -- on the worker's thread
 
     def _work(self, wakeup: Wakeup) -> None:
-        try:
-            while self._work_once(wakeup):
-                pass
-        finally:
-            with self._condition:
-                self._threads.remove(threading.current_thread())
+        while self._work_once(wakeup):
+            pass
 
     def _work_once(self, wakeup: Wakeup) -> bool:
         """Wait for a job and do it; False if there will be none any more."""
         task = self._take()
         if task is None:
             return False
-        try:
-            task.run()
-        finally:
-            self._done.append(task)
-            wakeup.wake()
+        task.run()
+        with self._condition:
+            self._busy -= 1  # before the result is known, so that the next job need not start a thread
+        self._done.append(task)
+        wakeup.wake()
         return True
 
     def _take(self) -> Optional[Task]:
@@ -209,7 +206,6 @@ class Workers:
             while not self._jobs:
                 if self._stopping:
                     return None
-                self._idle += 1
                 self._condition.wait()
-                self._idle -= 1
+            self._busy += 1
             return self._jobs.popleft()

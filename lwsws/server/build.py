@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
-from lwsws.config.crosscheck import SERVED_ORIGINS, pending
+from lwsws.config.crosscheck import pending
+from lwsws.config.keys import SERVED_ORIGINS
 from lwsws.config.model import Config, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import AccessLog
 from lwsws.core.answers import Answers

@@ -31,9 +31,9 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def selector() -> Iterator[CountingSelector]:
-    """The selector of `reactor`."""
-    yield CountingSelector()
+def selector(_no_fd_leaks: None) -> CountingSelector:
+    """The selector of `reactor`, which closes it."""
+    return CountingSelector()
 
 
 @pytest.fixture

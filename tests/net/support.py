@@ -3,57 +3,60 @@
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import socket
 import struct
-from typing import Callable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from lwsws.net.reactor import Reactor
 from lwsws.net.transport import Transport
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 # Only a test that fails waits that long.
 PATIENCE_SECONDS = 10.0
 PASSES = 20_000
 
+TCP_BUFFER = 128 * 1024
+# More than socket buffers hold: the kernel takes twice what one asks for, on both sides.
+LARGE = 1_000_000
+
 Hook = Callable[[], None]
 
 
-class CountingSelector:
-    """epoll, and how often it was asked for what."""
+class CountingSelector(selectors.DefaultSelector):
+    """The usual selector, and how often it was asked for what."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        super().__init__()
         self.timeouts: List[Optional[float]] = []
         self.changes = 0
         self.reported = 0
 
-    def register(self, fd: int, eventmask: int) -> None:
+    def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a fd."""
         self.changes += 1
-        self._epoll.register(fd, eventmask)
+        return super().register(fileobj, events, data)
 
-    def modify(self, fd: int, eventmask: int) -> None:
+    def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch it for something else."""
         self.changes += 1
-        self._epoll.modify(fd, eventmask)
+        return super().modify(fileobj, events, data)
 
-    def unregister(self, fd: int) -> None:
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
         """Watch it no more."""
         self.changes += 1
-        self._epoll.unregister(fd)
+        return super().unregister(fileobj)
 
-    def poll(self, timeout: Optional[float], maxevents: int) -> List[Tuple[int, int]]:
+    def select(self, timeout: Optional[float] = None) -> List[Tuple[selectors.SelectorKey, int]]:
         """Wait, but not for ever."""
         self.timeouts.append(timeout)
         if timeout is None or timeout > PATIENCE_SECONDS:
             timeout = PATIENCE_SECONDS
-        ready = self._epoll.poll(timeout, maxevents)
+        ready = super().select(timeout)
         self.reported += len(ready)
         return ready
-
-    def close(self) -> None:
-        """Close epoll."""
-        self._epoll.close()
 
 
 class Recorder:
@@ -159,9 +162,15 @@ def unix_pair() -> Tuple[socket.socket, socket.socket]:
 
 
 def tcp_pair() -> Tuple[socket.socket, socket.socket]:
-    """Two connected TCP sockets on the loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        client = socket.create_connection(server.getsockname())
+    """Two connected TCP sockets on the loopback, whose buffers hold less than LARGE."""
+    client = socket.socket()
+    with socket.socket() as server:
+        for sock in (server, client):  # before they connect: else the kernel lets the buffers grow
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TCP_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TCP_BUFFER)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        client.connect(server.getsockname())
         accepted, _ = server.accept()
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return accepted, client

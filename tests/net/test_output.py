@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import socket
+from functools import partial
 from typing import Iterator, List, Tuple
 
 import pytest
@@ -140,7 +141,7 @@ def test_dropped_files_are_released_once() -> None:
     released: List[str] = []
     queue = OutputQueue()
     for name in ("one", "two"):
-        queue.append_file(FileSlice(0, 0, 5, lambda name=name: released.append(name)))  # type: ignore[misc]
+        queue.append_file(FileSlice(0, 0, 5, partial(released.append, name)))
     queue.clear()
     queue.clear()
     assert released == ["one", "two"]
@@ -231,12 +232,12 @@ def test_random_pieces_arrive_as_they_were_put_in(pair: Pair, seed: int) -> None
         start = rng.randrange(len(content) - size)
         expected += content[start : start + size]
         if rng.random() < 0.3:
-            release = lambda number=number: released.append(number)  # noqa: E731
-            queue.append_file(FileSlice(fd, start, size, release))
+            queue.append_file(FileSlice(fd, start, size, partial(released.append, number)))
             files += 1
         else:
             queue.append(content[start : start + size])
-        assert queue.size == len(expected) - len(received) - len(receive_into(pair[1], received))
+        received += receive(pair[1])
+        assert queue.size == len(expected) - len(received)
         while queue.size > 100_000:
             try:
                 queue.send_some(pair[0], rng.randrange(1, 50_000))
@@ -247,9 +248,3 @@ def test_random_pieces_arrive_as_they_were_put_in(pair: Pair, seed: int) -> None
     assert received == expected
     assert len(released) == files
     os.close(fd)
-
-
-def receive_into(peer: socket.socket, received: bytearray) -> bytes:
-    """Move what is there to `received`."""
-    received += receive(peer)
-    return b""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import socket
 import weakref
+from functools import partial
 from typing import Callable, Iterator, List
 
 import pytest
 
 from lwsws.net.reactor import BUFFER_BYTES, Reactor
 from lwsws.net.transport import ConnectionLost, Transport
-from tests.net.support import Connected, CountingSelector, Recorder, reset, settle, tcp_pair, unix_pair
+from tests.net.support import LARGE, Connected, CountingSelector, Recorder, reset, settle, tcp_pair, unix_pair
 from tests.support.clock import ManualClock
 
 
@@ -258,7 +259,7 @@ class TestLosses:
         assert tcp.got.events == ["data", "lost"]
 
     def test_a_reset_while_output_is_queued(self, tcp: Connected, reactor: Reactor) -> None:
-        tcp.transport.write(b"x" * 30_000_000)
+        tcp.transport.write(b"x" * LARGE)
         assert tcp.transport.size > 0
         reset(tcp.peer)
         tcp.spin(lambda: tcp.got.over)
@@ -266,11 +267,11 @@ class TestLosses:
         assert (tcp.transport.size, tcp.transport.is_high) == (0, False)
 
     def test_eof_while_output_is_queued(self, conn: Connected) -> None:
-        conn.transport.write(b"x" * 5_000_000)
+        conn.transport.write(b"x" * LARGE)
         conn.peer.shutdown(socket.SHUT_WR)
         conn.spin(lambda: conn.got.events == ["eof"])
         conn.transport.close()
-        assert len(conn.read_all()) == 5_000_000
+        assert len(conn.read_all()) == LARGE
         conn.spin(lambda: conn.got.over)
         assert conn.got.events == ["eof", "closed"]
 
@@ -328,7 +329,7 @@ class TestReentrance:
 
         numbers = [made.transport.sock.fileno() for made in pairs]
         for made, other in (pairs, pairs[::-1]):
-            made.got.on_data = lambda other=other: replace(other)  # type: ignore[misc]
+            made.got.on_data = partial(replace, other)
             made.transport.start()
             made.peer.sendall(b"x")
         reactor.run_once(0.0)
@@ -356,7 +357,7 @@ class TestReentrance:
             conn.got.on_eof = faulty
         else:
             conn.got.on_drained = faulty
-            conn.transport.write(b"x" * 5_000_000)
+            conn.transport.write(b"x" * LARGE)
             conn.peer.setblocking(False)
             while conn.transport.size:
                 try:

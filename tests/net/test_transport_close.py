@@ -11,7 +11,16 @@ import pytest
 from lwsws.net.output import FileSlice
 from lwsws.net.reactor import BUFFER_BYTES, Reactor
 from lwsws.net.transport import LINGER_BYTES, LINGER_SECONDS
-from tests.net.support import Connected, CountingSelector, reset, settle, tcp_pair, temporary_file, unix_pair
+from tests.net.support import (
+    LARGE,
+    Connected,
+    CountingSelector,
+    reset,
+    settle,
+    tcp_pair,
+    temporary_file,
+    unix_pair,
+)
 from tests.support.clock import ManualClock
 
 
@@ -50,7 +59,7 @@ class TestClose:
         assert conn.got.events == ["closed"]
 
     def test_it_sends_what_is_queued_first(self, conn: Connected, reactor: Reactor) -> None:
-        conn.transport.write(b"x" * 3_000_000)
+        conn.transport.write(b"x" * LARGE)
         conn.transport.close()
         assert not conn.transport.closed
         assert conn.transport.closing
@@ -58,14 +67,14 @@ class TestClose:
         released: List[str] = []
         conn.transport.write_file(FileSlice(0, 0, 10, lambda: released.append("file")))
         assert released == ["file"]
-        assert conn.read_all() == b"x" * 3_000_000
+        assert conn.read_all() == b"x" * LARGE
         conn.spin(lambda: conn.got.over)
         assert conn.got.events == ["closed"]
 
     def test_it_does_not_read_while_it_flushes(
         self, conn: Connected, reactor: Reactor, selector: CountingSelector
     ) -> None:
-        conn.transport.write(b"x" * 5_000_000)
+        conn.transport.write(b"x" * LARGE)
         conn.transport.close()
         conn.peer.sendall(b"ignored")
         settle(reactor)
@@ -74,7 +83,7 @@ class TestClose:
         assert (conn.got.events, selector.reported) == ([], reported)
 
     def test_a_peer_that_resets_while_it_flushes(self, tcp: Connected) -> None:
-        tcp.transport.write(b"x" * 30_000_000)
+        tcp.transport.write(b"x" * LARGE)
         tcp.transport.close(linger=True)
         reset(tcp.peer)
         tcp.spin(lambda: tcp.got.over)
@@ -83,7 +92,7 @@ class TestClose:
     def test_a_peer_that_closes_while_it_flushes(self, reactor: Reactor) -> None:
         made = Connected(reactor, *unix_pair())
         made.transport.start()
-        made.transport.write(b"x" * 5_000_000)
+        made.transport.write(b"x" * LARGE)
         made.transport.close()
         made.peer.close()
         made.spin(lambda: made.got.over)
@@ -92,7 +101,7 @@ class TestClose:
 
     def test_abort_drops_what_is_queued(self, conn: Connected, reactor: Reactor) -> None:
         fd = temporary_file(b"x" * 100)
-        conn.transport.write(b"x" * 5_000_000)
+        conn.transport.write(b"x" * LARGE)
         conn.transport.write_file(FileSlice(fd, 0, 100, lambda: os.close(fd)))
         conn.transport.close()
         conn.transport.abort()
@@ -102,7 +111,7 @@ class TestClose:
         assert conn.got.events == []
         settle(reactor)
         assert conn.got.events == ["closed"]
-        assert len(conn.read_all()) < 5_000_000
+        assert len(conn.read_all()) < LARGE
 
     def test_the_socket_is_closed_when_connection_lost_is_told(self, tcp: Connected) -> None:
         seen: List[int] = []
@@ -132,22 +141,22 @@ class TestHalfClose:
         assert conn.got.events == ["data", "eof"]
 
     def test_fin_comes_after_what_is_queued(self, conn: Connected, reactor: Reactor) -> None:
-        conn.transport.write(b"x" * 3_000_000)
+        conn.transport.write(b"x" * LARGE)
         conn.transport.write_eof()
         conn.transport.write(b"dropped")
-        assert conn.read_all() == b"x" * 3_000_000
+        assert conn.read_all() == b"x" * LARGE
         settle(reactor)
         assert not conn.transport.closed
-        assert conn.got.events == ["drained", "drained"]
+        assert set(conn.got.events) == {"drained"}
         conn.transport.close()
         settle(reactor)
-        assert conn.got.events == ["drained", "drained", "closed"]
+        assert conn.got.events[-2:] == ["drained", "closed"]
 
     def test_closing_while_fin_is_queued(self, conn: Connected) -> None:
-        conn.transport.write(b"x" * 3_000_000)
+        conn.transport.write(b"x" * LARGE)
         conn.transport.write_eof()
         conn.transport.close()
-        assert conn.read_all() == b"x" * 3_000_000
+        assert conn.read_all() == b"x" * LARGE
         conn.spin(lambda: conn.got.over)
         assert conn.got.events == ["closed"]
 
@@ -180,9 +189,9 @@ class TestLinger:
         assert tcp.peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
     def test_it_flushes_first(self, conn: Connected) -> None:
-        conn.transport.write(b"x" * 3_000_000)
+        conn.transport.write(b"x" * LARGE)
         conn.transport.close(linger=True)
-        assert conn.read_all() == b"x" * 3_000_000
+        assert conn.read_all() == b"x" * LARGE
         assert not conn.got.over
         conn.peer.close()
         conn.spin(lambda: conn.got.over)
@@ -192,7 +201,7 @@ class TestLinger:
         conn.transport.close(linger=True)
         clock.advance(LINGER_SECONDS - 0.001)
         settle(reactor)
-        assert not conn.transport.closed
+        assert conn.got.events == []
         clock.advance(0.001)
         reactor.run_once(0.0)
         assert conn.transport.closed
@@ -231,7 +240,7 @@ class TestLinger:
         conn.transport.resume_reading()
         conn.peer.sendall(b"ignored")
         settle(reactor)
-        assert not conn.transport.closed
+        assert conn.transport.sock.fileno() != -1
         conn.transport.abort()
         assert conn.transport.closed
         settle(reactor)

@@ -1,0 +1,30 @@
+"""For every test: a limit in time, so that one that waits for ever fails and shows where it stood."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+from typing import Iterator, Optional
+
+import pytest
+
+# Far above what the slowest test takes on a busy machine; `make fuzz` runs as long as it is asked to.
+TEST_SECONDS = 0 if "LWSWS_FUZZ_CASES" in os.environ else 120
+
+
+def too_long(signum: int, frame: Optional[FrameType]) -> None:
+    """The alarm rang.  The exception of pytest.fail is none that code under test would catch."""
+    pytest.fail(f"the test took longer than {TEST_SECONDS} s")
+
+
+@pytest.fixture(autouse=True)
+def time_limit() -> Iterator[None]:
+    """Rings an alarm when a test takes too long."""
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(TEST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
