@@ -35,8 +35,9 @@ _DAY_NAME = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY_NAME = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 
 _IMF_FIXDATE = re.compile(f"{_DAY_NAME}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT")
-_RFC850_DATE = re.compile(f"{_LONG_DAY_NAME}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT")
-_ASCTIME_DATE = re.compile(f"{_DAY_NAME} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})")
+# The obsolete forms are so rare that `re` may compile them when one comes: that keeps the start fast.
+_RFC850_DATE = f"{_LONG_DAY_NAME}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"
+_ASCTIME_DATE = f"{_DAY_NAME} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})"
 
 
 def format_date(seconds: int) -> str:
@@ -58,11 +59,13 @@ def parse_date(text: str, this_year: int = THIS_YEAR) -> Optional[int]:
     Strict in the syntax and in the ranges (30 February is no date); whether the name of the weekday
     fits is not looked at.  `this_year` settles two-digit years.
     """
-    found = _IMF_FIXDATE.fullmatch(text) or _RFC850_DATE.fullmatch(text) or _ASCTIME_DATE.fullmatch(text)
+    found = (
+        _IMF_FIXDATE.fullmatch(text) or re.fullmatch(_RFC850_DATE, text) or re.fullmatch(_ASCTIME_DATE, text)
+    )
     if found is None:
         return None
     year = int(found.group("year"))
-    if found.re is _RFC850_DATE:
+    if len(found.group("year")) == 2:
         year = _full_year(year, this_year)
     month = _MONTHS.index(found.group("month")) + 1
     day = int(found.group("day"))

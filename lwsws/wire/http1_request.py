@@ -12,11 +12,11 @@ The reader is always in one state, and the state decides who looks at the bytes:
 In FAILED nothing more is read: what follows a fault may be a second request that only one of two
 servers on the path would see (RFC 9112 11.2).
 
-A head nearly always arrives whole and in order, and then one pattern takes all its fields.  If it is
-incomplete or that pattern does not fit, `_check_lines` goes through it line by line, remembers how far it
-came, and finds the first fault.  Both ways use the same patterns for a line, and all that needs more
-than one line is decided when the head is complete, so the result never depends on how the bytes were
-cut into pieces; only a fault shows itself as early as possible.
+A head nearly always arrives whole and within its limits; then it is parsed at once.  While it is incomplete,
+or if it is too much, `_check_lines` goes through it line by line, remembers how far it came, and raises
+the first fault.  Both ways judge a line alike, and what takes more than one line is decided when the head
+is complete (request.py), so the outcome never depends on how the bytes were cut into pieces; a fault only
+shows itself as early as it can.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class State(Enum):
     __hash__ = object.__hash__
 
 
-# Bound to names of the module, since they are used for each event.
+# Short names: each event needs some of them.
 HEAD, BODY, END, DONE, FAILED = State
 
 
@@ -201,7 +201,7 @@ class RequestReader:
         text = raw.decode("latin-1")
         count = text.count("\n") - 2  # of fields: all lines but the first and the last
         if len(raw) > limits.line_bytes or len(raw) > limits.head_bytes or count > limits.header_count:
-            self._check_lines()
+            self._check_lines()  # which line is too much, or malformed before that
         line = _REQUEST_LINE.match(text)
         if line is None:
             raise _request_line_fault(text[: text.index("\n") + 1])
@@ -230,8 +230,8 @@ class RequestReader:
     def _check_first_byte(self) -> None:
         """Refuse what cannot become a request without waiting for a line end that may never come."""
         first = chr(self._buffer[self._start])
-        if first == "\r" and self._start == 0 and len(self._buffer) == 1:
-            return  # perhaps the empty line in front
+        if first == "\r" and len(self._buffer) == 1:
+            return  # perhaps the beginning of an empty line in front
         if not is_token(first):
             raise _no_http(first)
 

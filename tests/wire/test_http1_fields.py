@@ -20,6 +20,8 @@ GOOD_LINES = [
     ("X-A:   b  c \t\r\n", ("X-A", "b  c")),
     ("X-A: b \r\n", ("X-A", "b")),
     ("X-A: b\t\r\n", ("X-A", "b")),
+    ("X-A:  b\r\n", ("X-A", "b")),
+    ("X-A: \tb\r\n", ("X-A", "b")),
     ("X-A:\tb\tc\r\n", ("X-A", "b\tc")),
     ("X-A: b: c\r\n", ("X-A", "b: c")),
     ("x_a: \xe9\x80\xff\xa0\r\n", ("x_a", "\xe9\x80\xff\xa0")),

@@ -254,6 +254,11 @@ def test_a_head_without_end_is_cut_off_at_its_limit() -> None:
     assert status_of(begun + b"x", small) == 431
 
 
+def test_the_limit_of_the_head_holds_even_below_that_of_its_line() -> None:
+    """LESSONS 3.7: nobody should configure this, but then it must not mean "no limit"."""
+    assert status_of(padded_head(101), lambda: RequestReader(Limits(line_bytes=200, head_bytes=100))) == 431
+
+
 def test_the_number_of_fields_is_limited() -> None:
     """LESSONS 3.7."""
     assert three_ways(head(b"A:", b"B:", b"C:"), small).ended == 1
