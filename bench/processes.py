@@ -52,7 +52,13 @@ def on_core(core: int) -> Iterator[None]:
 def start(command: Sequence[str], core: int, log: Path, cwd: Path) -> subprocess.Popen[bytes]:
     """Start `command` on `core` in the folder `cwd`; what it says goes to the file `log`."""
     with open(log, "ab") as output, on_core(core):
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd,
+                                env=environment())
+
+
+def environment() -> Dict[str, str]:
+    """That of this process, with compiled modules kept: an installed server starts from them."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

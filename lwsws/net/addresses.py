@@ -53,7 +53,9 @@ def listen_tcp(
     `fastopen` is the length of the queue for TCP Fast Open, 0 for none.  OSError if it cannot be bound.
     """
     flags = socket.AI_NUMERICHOST | socket.AI_PASSIVE
-    address = socket.getaddrinfo(host or None, port, family, socket.SOCK_STREAM, 0, flags)[0][4]
+    # As bytes: text would load the tables for international names, for a literal that needs none.
+    literal = host.encode("ascii") or None
+    address = socket.getaddrinfo(literal, port, family, socket.SOCK_STREAM, 0, flags)[0][4]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
