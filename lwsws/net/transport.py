@@ -237,8 +237,8 @@ class Transport:
         self._reading = False
         self._shall_linger = linger and not self._eof_seen
         if self._queue is not None:
-            self._watch(WRITE)
-        elif self._shall_linger:
+            return  # _emptied() goes on
+        if self._shall_linger:
             self._start_linger()
         else:
             self._end_soon(None)

@@ -54,10 +54,13 @@ class TestTcp:
     @needs_ipv6
     def test_ipv6_sockets_leave_ipv4_alone(self) -> None:
         six = listen_tcp("", 0, socket.AF_INET6)
-        four = listen_tcp("", six.getsockname()[1], socket.AF_INET)
         assert six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+        # On this port, IPv4 belongs to whoever listens there, and that is not us.
+        with socket.socket() as four:
+            four.connect_ex(("127.0.0.1", six.getsockname()[1]))
+        with pytest.raises(BlockingIOError):
+            six.accept()
         six.close()
-        four.close()
 
     def test_a_port_in_time_wait_can_be_had_again(self) -> None:
         sock = listen_tcp("127.0.0.1", 0, socket.AF_INET)

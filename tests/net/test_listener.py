@@ -218,6 +218,22 @@ class TestExhaustion:
     def test_the_reserve_is_taken_again_when_it_was_lost(
         self, server: Server, reactor: Reactor, clock: ManualClock, no_more_fds: Callable[[bool], None]
     ) -> None:
+        """In the first round even the number of the reserve is forbidden."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        server.connect()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        settle(reactor)
+        no_more_fds(False)
+        clock.advance(REST_SECONDS)
+        server.listener.pause()
+        settle(reactor)
+        no_more_fds(True)
+        server.listener.resume()
+        settle(reactor)
+        assert server.clients[0].recv(10) == b""
+        no_more_fds(False)
+        clock.advance(REST_SECONDS)
+        settle(reactor)
         for _ in range(3):
             server.connect()
             no_more_fds(True)

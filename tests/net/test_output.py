@@ -7,7 +7,7 @@ import os
 import random
 import socket
 from functools import partial
-from typing import Iterator, List, Tuple
+from typing import Any, Iterator, List, Tuple
 
 import pytest
 
@@ -153,6 +153,39 @@ def test_an_empty_slice_is_released_at_once() -> None:
     queue = OutputQueue()
     queue.append_file(FileSlice(0, 0, 0, lambda: released.append("empty")))
     assert (released, queue.size) == (["empty"], 0)
+
+
+def test_the_release_of_a_slice_is_called_once() -> None:
+    released: List[str] = []
+    piece = FileSlice(0, 0, 5, lambda: released.append("file"))
+    piece.close()
+    piece.close()
+    assert released == ["file"]
+
+
+def test_the_kernel_is_told_when_more_follows() -> None:
+    class Noting(socket.socket):
+        """A socket that notes the flags with which bytes are sent."""
+
+        def sendmsg(self, *args: Any) -> int:
+            flags.append(args[2])
+            return super().sendmsg(*args)
+
+    flags: List[int] = []
+    ours, peer = unix_pair()
+    noting = Noting(fileno=ours.detach())
+    fd = temporary_file(b"file")
+    queue = OutputQueue()
+    queue.append(b"head")
+    queue.append_file(FileSlice(fd, 0, 4))
+    queue.append(b"tail")
+    while queue.size:
+        queue.send_some(noting, 100)
+    assert flags == [socket.MSG_MORE, 0]
+    assert peer.recv(100) == b"headfiletail"
+    noting.close()
+    peer.close()
+    os.close(fd)
 
 
 def test_a_file_that_ended_early_is_no_end(pair: Pair) -> None:

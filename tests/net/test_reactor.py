@@ -232,10 +232,17 @@ class TestFunctions:
         reactor.call_soon(lambda: order.append("same pass"))
         reactor.run()
         assert order == ["same pass"]
-        reactor.stop()
-        reactor.run()
+        reactor.call_soon(lambda: order.append("run again"))
         reactor.call_soon(reactor.stop)
         reactor.run()
+        assert order == ["same pass", "run again"]
+
+    def test_stop_before_run(self, reactor: Reactor) -> None:
+        ran: List[str] = []
+        reactor.call_soon(lambda: ran.append("not yet"))
+        reactor.stop()
+        reactor.run()
+        assert ran == []
 
     def test_a_real_clock_and_a_real_selector(self, pair: Pair) -> None:
         reactor = Reactor()

@@ -188,11 +188,18 @@ class TestLinger:
         tcp.peer.setblocking(True)
         assert tcp.peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
-    def test_it_flushes_first(self, conn: Connected) -> None:
+    @pytest.mark.parametrize("paused", [False, True])
+    def test_it_flushes_first(self, conn: Connected, selector: CountingSelector, paused: bool) -> None:
+        if paused:
+            conn.transport.pause_reading()
+        conn.peer.sendall(b"ignored")
         conn.transport.write(b"x" * LARGE)
         conn.transport.close(linger=True)
         assert conn.read_all() == b"x" * LARGE
-        assert not conn.got.over
+        settle(conn.reactor)
+        reported = selector.reported
+        settle(conn.reactor, 20)
+        assert (conn.got.over, selector.reported) == (False, reported)
         conn.peer.close()
         conn.spin(lambda: conn.got.over)
         assert conn.got.events == ["closed"]
