@@ -9,6 +9,7 @@ out later and at a worse time.  Faults that only cost one mount are warned about
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import signal
 import socket
@@ -62,6 +63,15 @@ def _serve(config: Config, reactor: Reactor) -> int:
     except OSError as error:
         log.err(f"cannot open the access log {error.filename}: {error.strerror}")
         return 1
+    code = _open_and_run(service, config, reactor)
+    if not service.close():
+        # The interpreter would wait for the thread at its exit, perhaps for ever.
+        log.warn("a worker is still busy: ending without it")
+        os._exit(code)
+    return code
+
+
+def _open_and_run(service: Service, config: Config, reactor: Reactor) -> int:
     try:
         for warning in service.site.warnings:
             log.warn(warning)
@@ -77,8 +87,6 @@ def _serve(config: Config, reactor: Reactor) -> int:
     except (BindError, PrivilegeError) as error:
         log.err(str(error))
         return 1
-    finally:
-        service.close()
 
 
 def run(service: Service, reactor: Reactor) -> None:

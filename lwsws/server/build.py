@@ -42,6 +42,7 @@ class Site(NamedTuple):
 
     listening: Tuple[Listening, ...]
     access_logs: Tuple[AccessLog, ...]
+    password_files: Tuple[PasswordFile, ...]
     warnings: Tuple[str, ...]
 
 
@@ -55,7 +56,8 @@ def build(config: Config, reactor: Reactor) -> Site:
     for endpoint, sharing in share(served):
         vhost_set = VhostSet([vhosts[id(vhost)] for vhost in sharing], Answers(reactor))
         listening.append(Listening(endpoint, vhost_set, tuple(sharing)))
-    return Site(tuple(listening), tuple(shared.access_logs.values()), tuple(_warnings(config, served)))
+    return Site(tuple(listening), tuple(shared.access_logs.values()), tuple(shared.password_files.values()),
+                tuple(_warnings(config, served)))
 
 
 def unserved(vhost: VhostConfig) -> str:

@@ -30,6 +30,9 @@ from lwsws.server.identity import socket_owner
 # File descriptors kept free of connections: listeners, logs, served files, the selector.
 RESERVED_FDS = 64
 
+# How long the end of the process waits for a job under way; a password hash takes a tenth of a second.
+WORKER_SECONDS = 1.0
+
 # Without IPv6 in the kernel, or switched off on every interface, the IPv6 wildcard is left out.
 NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
@@ -87,6 +90,8 @@ class Service:
 
     def start(self) -> None:
         """Accept connections from now on."""
+        for password_file in self.site.password_files:
+            password_file.refresh()     # as who serves, so that what is wrong with it is said now
         for listening in self.site.listening:
             sock = self._sockets.pop(listening.endpoint, None)
             if sock is not None:
@@ -163,16 +168,16 @@ class Service:
             remove_socket_file(listening.endpoint)
         self._listeners.clear()
 
-    def close(self) -> None:
-        """Let go of everything; after the reactor has ended."""
+    def close(self) -> bool:
+        """Let go of everything, after the reactor has ended; False if a worker thread does not end."""
         for connection in list(self.context.connections):
             connection.abort()
         self._close_listeners()
         for sock in self._sockets.values():
             sock.close()
-        self.workers.stop(timeout=1)
         for access_log in self.site.access_logs:
             access_log.close()
+        return self.workers.stop(WORKER_SECONDS)
 
 
 def connection_limit() -> int:
