@@ -56,10 +56,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         options = {SHORT_NAMES.get(name, name): value for name, value in pairs}
         if rest:
             raise getopt.GetoptError(f"unexpected argument {rest[0]!r}")
+        if options.get("-c") == "":
+            raise getopt.GetoptError("option -c needs a directory, and got an empty word")
         if "-d" in options:
             log.set_level(log.parse_level(options["-d"]))
     except (getopt.GetoptError, ValueError) as error:
-        sys.stderr.write(f"lwsws: {error}\n\n{USAGE}")
+        sys.stderr.write(f"lwsws: {error}\n`lwsws --help` lists the options\n")
         return 2
     return _run(options)
 
@@ -77,7 +79,7 @@ def _run(options: Dict[str, str]) -> int:
         if "--explain" in options:
             return explain_url(directory, data_directory(), options["--explain"])
         return dump(directory, data_directory()) if "-T" in options else check(directory, data_directory())
-    if directory == example_directory():
+    if "-c" not in options and directory == example_directory():
         log.notice(f"{DEFAULT_DIR}/conf does not exist: serving the bundled example of {directory}")
     from lwsws.process.child import serve
     return serve(directory, data_directory())

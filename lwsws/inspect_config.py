@@ -1,56 +1,130 @@
-"""`-t`, `-T` and `--explain`: look at a configuration without binding or serving anything."""
+"""`-t`, `-T` and `--explain`: look at a configuration without binding or serving anything.
+
+What was asked for goes to stdout, complaints go to stderr.  The exit code is 0 if all is well, else 1.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, TextIO, Tuple
 
 from lwsws.config.loader import load
 from lwsws.config.model import Config, Fault
 from lwsws.config.show import show
-from lwsws.server.explain import explain
+from lwsws.net.reactor import Reactor
+from lwsws.process.privileges import PrivilegeError, drop
+from lwsws.server.build import build
+from lwsws.server.explain import explain, without_logs
+from lwsws.server.identity import Identity, resolve
 from lwsws.server.verify import verify
 
 
-def _load(directory: str, data_dir: str) -> Tuple[Optional[Config], List[Fault]]:
-    loaded = load(directory, data_dir)
-    faults = list(loaded.faults)
-    if loaded.config is not None:
-        faults += verify(loaded.config)
-    for line in loaded.notices:
-        sys.stderr.write(f"{line}\n")
-    for fault in faults:
-        sys.stderr.write(f"{fault}\n")
-    return loaded.config, faults
-
-
 def check(directory: str, data_dir: str) -> int:
-    """Check the configuration of `directory`, printing all faults; 0 if there is none, else 1."""
-    _, faults = _load(directory, data_dir)
+    """Check the configuration of `directory`, and name all faults; 0 if there is none, else 1."""
+    config, faults, notices = _load(directory, data_dir)
+    _complain([*notices, *map(str, faults)])
+    if config is not None:
+        _complain(_remarks(config))
     if not faults:
-        sys.stderr.write(f"{directory}: OK\n")
+        _complain([f"{directory}: OK"])
         return 0
-    fatal = sum(fault.fatal for fault in faults)
-    consequence = "the server will not start" if fatal else "the server starts all the same"
+    consequence = "the server will not start" if _is_fatal(faults) else "the server starts all the same"
     plural = "s" if len(faults) != 1 else ""
-    sys.stderr.write(f"{directory}: FAILED: {len(faults)} fault{plural}; {consequence}\n")
+    _complain([f"{directory}: FAILED: {len(faults)} fault{plural}; {consequence}"])
     return 1
 
 
 def dump(directory: str, data_dir: str) -> int:
     """Print the effective configuration as JSON; 1 if it cannot be loaded."""
-    config, _ = _load(directory, data_dir)
+    config, faults, notices = _load(directory, data_dir)
+    _complain([*notices, *map(str, faults)])
     if config is None:
         return 1
-    sys.stdout.write(show(config))
-    return 0
+    return 0 if _print([show(config)]) else 1
 
 
 def explain_url(directory: str, data_dir: str, url: str) -> int:
-    """Say what a request for `url` would meet; 0 if it would be served, else 1."""
-    config, _ = _load(directory, data_dir)
+    """Say what a GET of `url` would meet; 0 if it gets something better than an error, else 1.
+
+    Started as root, it asks as the user that the server becomes, who may not read all that root reads.
+    """
+    config, faults, _ = _load(directory, data_dir)
+    # The others have nothing to do with the question, or show in the explanation.
+    _complain([str(fault) for fault in faults if fault.fatal])
     if config is None:
         return 1
-    lines, served = explain(config, url)
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0 if served else 1
+    fatal = _is_fatal(faults)
+    identity = None if fatal else resolve(config.globals)
+    try:
+        lines, served = explain(config, url, lambda: _become(identity))
+    except PrivilegeError as error:
+        _complain([str(error)])
+        return 1
+    if fatal:
+        lines.append("but       the server will not start with this configuration")
+    elif identity is not None and identity.uid != os.getuid():
+        others = f"; the server, if root starts it, is uid {identity.uid}"
+        lines.append(f"but       asked as uid {os.getuid()}{others}")
+    return 0 if _print(lines) and served and not fatal else 1
+
+
+def _load(directory: str, data_dir: str) -> Tuple[Optional[Config], List[Fault], List[str]]:
+    loaded = load(directory, data_dir)
+    faults = list(loaded.faults)
+    if loaded.config is not None:
+        faults += verify(loaded.config)
+    return loaded.config, faults, loaded.notices
+
+
+def _is_fatal(faults: Sequence[Fault]) -> bool:
+    return any(fault.fatal for fault in faults)
+
+
+def _remarks(config: Config) -> Tuple[str, ...]:
+    """What is no fault, but will not be served."""
+    reactor = Reactor()
+    try:
+        return build(without_logs(config), reactor).warnings
+    finally:
+        reactor.close()
+
+
+def _become(identity: Optional[Identity]) -> None:
+    if identity is not None and os.getuid() == 0:
+        drop(identity)
+
+
+# Where it goes.
+
+
+def _complain(lines: Sequence[str]) -> None:
+    """Say `lines` on stderr; if that is closed or full there is nobody to tell."""
+    _write(sys.stderr, lines)
+
+
+def _print(lines: Sequence[str]) -> bool:
+    """Say `lines` on stdout; False if they are lost."""
+    reason = _write(sys.stdout, lines)
+    if reason:
+        _complain([f"lwsws: cannot write the output: {reason}"])
+    return not reason
+
+
+def _write(stream: Optional[TextIO], lines: Sequence[str]) -> str:
+    """Write `lines`; why they are lost, "" if they are not, or if nobody wants them (`| head`)."""
+    if stream is None or not lines:
+        return "" if not lines else "it is closed"
+    text = "".join(f"{line}\n" for line in lines)
+    encoding = stream.encoding or "utf-8"
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+        return ""
+    except OSError as error:
+        # What is left in the buffer would fail again at exit, and make an exit code of its own.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != stream.fileno():
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+        return "" if isinstance(error, BrokenPipeError) else error.strerror or str(error)

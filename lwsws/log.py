@@ -22,9 +22,24 @@ DEFAULT_MASK = ERR | WARN | NOTICE
 LETTERS = {ERR: "E", WARN: "W", NOTICE: "N", INFO: "I", DEBUG: "D"}
 NAMES = {"err": ERR, "warn": WARN, "notice": NOTICE, "info": INFO, "debug": DEBUG}
 
+STDERR = 2
+
+
+def goes_to_journal() -> bool:
+    """Whether stderr is read by journald, which puts its own time in front of each line.
+
+    systemd.exec(5): JOURNAL_STREAM is device and inode of that stream.  Its mere presence says little,
+    because terminals and shells started from a service inherit it.
+    """
+    try:
+        info = os.fstat(STDERR)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"
+
+
 _mask = DEFAULT_MASK
-# journald puts its own time in front of each line (systemd.exec(5), JOURNAL_STREAM).
-_timestamps = "JOURNAL_STREAM" not in os.environ
+_timestamps = not goes_to_journal()
 
 
 def parse_level(text: str) -> int:

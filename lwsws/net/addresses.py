@@ -77,8 +77,11 @@ def listen_unix(path: str, uid: int = -1, gid: int = -1, backlog: int = BACKLOG)
     """A non-blocking listening socket at `path`, mode 0600, given to `uid` and `gid` (-1: left as it is).
 
     A socket file that nobody listens on any more is replaced.  OSError if there is something else at
-    `path`, or if it cannot be bound or given away.
+    `path`, or if it cannot be bound or given away.  "@name" is an abstract socket as in the original: it
+    has no file, and so neither mode nor owner.
     """
+    if path.startswith("@"):
+        return _listen_abstract(path, backlog)
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -91,6 +94,18 @@ def listen_unix(path: str, uid: int = -1, gid: int = -1, backlog: int = BACKLOG)
             os.umask(umask)
         if uid != -1 or gid != -1:
             _give_away(path, uid, gid)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen_abstract(path: str, backlog: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind("\0" + path[1:])
         sock.listen(backlog)
     except OSError:
         sock.close()

@@ -12,7 +12,6 @@ import gc
 import os
 import resource
 import signal
-import socket
 from typing import List, Optional, Sequence
 
 from lwsws import log
@@ -78,9 +77,10 @@ def _open_and_run(service: Service, config: Config, reactor: Reactor) -> int:
         if not service.site.listening:
             log.err("not starting: nothing is left to listen on")
             return 1
+        catch_signals(service, reactor)
         service.open()
         drop(resolve(config.globals))
-        for line in startup_lines(service.site.listening):
+        for line in startup_lines([item for item in service.site.listening if service.is_open(item)]):
             log.notice(line)
         run(service, reactor)
         return 0
@@ -89,13 +89,17 @@ def _open_and_run(service: Service, config: Config, reactor: Reactor) -> int:
         return 1
 
 
-def run(service: Service, reactor: Reactor) -> None:
-    """Accept and serve until SIGTERM or SIGINT; SIGUSR1 reopens the logs."""
+def catch_signals(service: Service, reactor: Reactor) -> None:
+    """From here on the end is an orderly one: SIGTERM and SIGINT stop, SIGUSR1 reopens the logs."""
     reactor.add_signal(signal.SIGTERM, service.stop)
     reactor.add_signal(signal.SIGINT, service.stop)
     reactor.add_signal(signal.SIGUSR1, service.reopen_logs)
     # Not served yet, but the default action would kill the server.
     reactor.add_signal(signal.SIGHUP, ignore_hup)
+
+
+def run(service: Service, reactor: Reactor) -> None:
+    """Accept and serve until a signal ends it."""
     service.start()
     # What exists now lives as long as the process: the collector need not look at it again.
     gc.collect()
@@ -134,7 +138,7 @@ def startup_lines(listening: Sequence[Listening]) -> List[str]:
                 continue
             seen.add(id(vhost))
             port = "" if vhost.port == 80 else f":{vhost.port}"
-            base = f"unix:{vhost.interface}:" if item.endpoint.family == socket.AF_UNIX else f"http://{vhost.name}{port}"
+            base = f"unix:{vhost.interface}:" if vhost.unix_socket else f"http://{vhost.name}{port}"
             for mount in vhost.mounts:
                 slash = "" if mount.mountpoint == "/" else "/"
                 lines.append(f"{base}{mount.mountpoint}{slash} -> {mount.origin.text}")

@@ -27,8 +27,9 @@ def drop(identity: Optional[Identity]) -> None:
         if identity is not None and identity.uid != os.getuid():
             log.warn(f"not started as root: serving as uid {os.getuid()}, not as uid {identity.uid}")
         return
-    if identity is None:
+    if identity is None or identity.uid == 0:
         log.warn('serving as root: set "username" and "groupname" in the global section')
+    if identity is None:
         return
     try:
         # The order matters: each step needs the privilege that the last one gives up.

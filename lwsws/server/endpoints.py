@@ -35,6 +35,16 @@ class Endpoint(NamedTuple):
         return f"{host}:{self.port}"
 
     @property
+    def has_file(self) -> bool:
+        """A unix socket in the file system; "@name" is an abstract one."""
+        return self.path != "" and not self.path.startswith("@")
+
+    @property
+    def may_appear(self) -> bool:
+        """An interface or address that this machine may get later."""
+        return not self.path and not self.is_wildcard
+
+    @property
     def is_wildcard(self) -> bool:
         """Listens on every address of the machine."""
         return self.host in ("0.0.0.0", "::")

@@ -1,135 +1,214 @@
-"""`--explain URL`: which listener, vhost, mount, handler and file a request would meet, and why.
+"""`--explain URL`: what a request for URL would meet, and why, found out by asking (server/ask.py).
 
-Nothing is served and no connection is made: the URL is read as a client would send it (GET, Host from
-the URL) and followed through the same tables that serving uses.
+The site is built as for serving and gets a real request, so the answer told is the one that would be
+served.  Nothing is bound, and no access log is opened.  What the answer does not show is read off the
+exchange: vhost, mount and file.  Where a file is refused without a word, the reason is looked for.
 """
 
 from __future__ import annotations
 
 import os
-from typing import List, Optional, Tuple
+import stat
+from typing import Callable, Dict, List, Optional, Tuple
 
-from lwsws.config.model import Config, MountConfig, VhostConfig
-from lwsws.core.vhost import VhostSet
-from lwsws.handlers.beneath import Root
-from lwsws.handlers.mime import mime_type
+from lwsws.config.keys import SERVED_ORIGINS
+from lwsws.config.model import Config, MountConfig
+from lwsws.core.errorpage import error_page
+from lwsws.core.exchange import Exchange
+from lwsws.handlers.file import DEFAULT_FILE
 from lwsws.net.reactor import Reactor
-from lwsws.server.build import Listening, build, unserved
-from lwsws.wire.errors import RemoteProtocolError
-from lwsws.wire.target import Target, parse_host, parse_target
+from lwsws.server.ask import Outcome, ask
+from lwsws.server.build import Listening, Site, build, unserved
+from lwsws.server.question import Question, Unaskable, reaches, read_url
+from lwsws.wire.http1_write import REASONS
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+# The fields that say what an answer is.
+TOLD_FIELDS = frozenset(("location", "content-type", "content-encoding", "content-length", "cache-control",
+                         "www-authenticate"))
 
 
-def explain(config: Config, url: str) -> Tuple[List[str], bool]:
-    """Lines that explain what a GET of `url` would meet, and whether it would be served.
+def explain(config: Config, url: str, become: Callable[[], None] = lambda: None) -> Tuple[List[str], bool]:
+    """Lines that explain what a GET of `url` would meet, and whether it gets something better than an error.
 
-    `url` is a whole URL, or a path for the first vhost.
+    `become` is called after the building, at the point where serving gives up root.
     """
-    lines: List[str] = []
+    try:
+        question = read_url(config.vhosts, url)
+    except Unaskable as error:
+        return [f"request   none: {error}"], False
     reactor = Reactor()
     try:
-        # Logs are not opened: an explanation must leave no trace.
-        quiet = config._replace(vhosts=tuple(vhost._replace(access_log="") for vhost in config.vhosts))
-        return lines, _explain(quiet, build(quiet, reactor).listening, url, lines)
+        site, unlocked = build(without_logs(config), reactor), build(_unlocked(config), reactor)
+        become()
+        explainer = Explainer(config, reactor, site, unlocked)
+        served = explainer.explain(question)
+        return explainer.lines, served
     finally:
         reactor.close()
 
 
-def _explain(config: Config, listening: Tuple[Listening, ...], url: str, lines: List[str]) -> bool:
-    target, scheme, name, port = _read_url(config, url)
-    if target is None:
-        lines.append(f"{url!r} is not a URL that a client can ask for: give http://name:port/path or /path")
-        return False
-    lines.append(f"request   GET {target.path}" + (f"?{target.query}" if target.query is not None else "")
-                 + f"  Host: {name}:{port}")
-    for vhost in config.vhosts:
-        if vhost.port == port and unserved(vhost):
-            lines.append(f"          ({vhost.where}: {vhost.name} is not listening: {unserved(vhost)})")
-    shared = [item for item in listening if item.endpoint.port == port]
-    if not shared or scheme == "https":
-        lines.append(f"listener  none: no vhost listens for {scheme} on port {port}")
-        return False
-    lines.append("listener  " + ", ".join(str(item.endpoint) for item in shared))
-    vhost = _choose_vhost(shared[0].vhosts, shared[0].configs, name, lines)
-    return vhost is not None and _explain_mount(shared[0].vhosts, vhost, target, name, lines)
+def without_logs(config: Config) -> Config:
+    """`config` without access logs: looking at it leaves no trace."""
+    return config._replace(vhosts=tuple(vhost._replace(access_log="") for vhost in config.vhosts))
 
 
-def _read_url(config: Config, url: str) -> Tuple[Optional[Target], str, str, int]:
-    first = config.vhosts[0]
-    try:
-        target = parse_target("GET", url)
-        if target.authority is None:
-            return target, "http", first.name, first.port
-        scheme = url.partition(":")[0].lower()
-        name, port = parse_host(target.authority)
-        return target, scheme, name, port or DEFAULT_PORTS[scheme]
-    except (RemoteProtocolError, ValueError):
-        return None, "", "", 0
+def _unlocked(config: Config) -> Config:
+    """The same as those meet it who have logged in."""
+    return config._replace(vhosts=tuple(
+        vhost._replace(access_log="", mounts=tuple(mount._replace(basic_auth="") for mount in vhost.mounts))
+        for vhost in config.vhosts))
 
 
-def _choose_vhost(vhosts: VhostSet, configs: Tuple[VhostConfig, ...], name: str,
-                  lines: List[str]) -> Optional[VhostConfig]:
-    found = vhosts.find(name)
-    chosen = found or vhosts.default
-    config = configs[vhosts.vhosts.index(chosen)]
-    if found is None and chosen.strict_host:
-        lines.append(f"vhost     none: no vhost is called {name!r} and strict-host-check is on: 421")
-        return None
-    if found is None:
-        why = f"no vhost is called {name!r}, and this is the first one of the port"
-    elif chosen.name == name:
-        why = "its name is the one in Host"
-    else:
-        why = f"{name!r} is a subdomain of its name"
-    lines.append(f"vhost     {config.name}  ({config.where}: {config.path}; {why})")
-    return config
+class Explainer:
+    """Asks, and gathers the lines of the explanation."""
+
+    def __init__(self, config: Config, reactor: Reactor, site: Site, unlocked: Site) -> None:
+        """`unlocked` is `site` without passwords; what it answers is told beside a 401."""
+        self.config = config
+        self.reactor = reactor
+        self.site = site
+        self.unlocked = unlocked
+        self.lines: List[str] = []
+
+    def _say(self, what: str, text: str) -> None:
+        self.lines.append(f"{what:<10}{text}")
+
+    def explain(self, question: Question) -> bool:
+        """Explain `question`; whether it gets better than an error from each listener that it may reach."""
+        self._say("request", "  ".join(question.head.decode("ascii").split("\r\n")).strip())
+        self._tell_unserved(question)
+        # Endpoints with the same vhosts give the same answer.
+        alike: Dict[Tuple[int, ...], List[int]] = {}
+        for index, listening in enumerate(self.site.listening):
+            if reaches(question, listening.endpoint):
+                alike.setdefault(tuple(map(id, listening.configs)), []).append(index)
+        if question.scheme == "https" or not alike:
+            self._say("listener", self._no_listener(question, bool(alike)))
+            return False
+        if len(alike) > 1:
+            self._say("", f"(which of the listeners below it is, depends on the address of {question.name})")
+        answers = [self._explain_at(question, indexes) for indexes in alike.values()]
+        return all(answers)
+
+    def _tell_unserved(self, question: Question) -> None:
+        """Name the vhosts that would be asked if this version could serve them."""
+        for vhost in self.config.vhosts:
+            here = vhost.interface == question.unix_path if vhost.unix_socket else vhost.port == question.port
+            reason = unserved(vhost)
+            if here and reason:
+                self._say("", f"({vhost.where}: {vhost.path}: {vhost.name} does not listen: {reason})")
+
+    def _no_listener(self, question: Question, is_plain: bool) -> str:
+        if is_plain:
+            return f"none for TLS: {question.place} is plain http, ask with http://"
+        others = ", ".join(str(listening.endpoint) for listening in self.site.listening)
+        return f"none: no vhost listens on {question.place}" + (f"; there is {others}" if others else "")
+
+    def _explain_at(self, question: Question, indexes: List[int]) -> bool:
+        """Explain what the endpoints at `indexes` of the site answer."""
+        listening = self.site.listening[indexes[0]]
+        self._say("listener", ", ".join(str(self.site.listening[index].endpoint) for index in indexes))
+        outcome = ask(self.reactor, self.config.globals, listening.vhosts, question.head)
+        mount = self._tell_way(question, listening, outcome)
+        reason = self._tell_file(mount, outcome) if mount is not None else ""
+        self._tell_answer("answer", outcome, reason)
+        if mount is not None and outcome.status == 401:
+            vhosts = self.unlocked.listening[indexes[0]].vhosts
+            unlocked = ask(self.reactor, self.config.globals, vhosts, question.head)
+            self._tell_answer("logged in", unlocked, reason)
+        return outcome.status < 400
+
+    def _tell_way(self, question: Question, listening: Listening, outcome: Outcome) -> Optional[MountConfig]:
+        """Say which path, vhost and mount it is, and why; returns the mount, None without."""
+        exchange = outcome.exchange
+        if exchange is None:
+            return None
+        if exchange.path != question.target.partition("?")[0]:
+            self._say("path", f"{exchange.path!r}, decoded and without dot segments")
+        config = listening.configs[listening.vhosts.vhosts.index(exchange.vhost)]
+        why = _why_vhost(listening, exchange)
+        self._say("vhost", f"{config.name}  ({config.where}: {config.path}; {why})")
+        chosen = exchange.mount
+        if chosen is None:
+            if outcome.status == 404:
+                self._say("mount", f"none: no mountpoint fits {exchange.path!r}")
+            return None
+        mount = next(item for item in config.mounts
+                     if item.mountpoint.rstrip("/") == chosen.prefix and item.exact_match == chosen.exact)
+        fits = "exactly this path" if mount.exact_match else "the longest mountpoint that fits"
+        self._say("mount", f"{mount.mountpoint}  ({mount.where}: {mount.path}; {fits})")
+        return mount
+
+    def _tell_file(self, mount: MountConfig, outcome: Outcome) -> str:
+        """Say what handles the mount and which file it is; returns why the file would be refused, if so."""
+        exchange, origin = outcome.exchange, mount.origin
+        later = "" if origin.kind in SERVED_ORIGINS else ", which this version does not serve"
+        self._say("handler", f"{origin.kind} for {origin.text}{later}")
+        if mount.basic_auth:
+            self._say("auth", f"basic-auth with {mount.basic_auth}; this request has no name and password")
+        if origin.kind != "file" or exchange is None or not exchange.rest:
+            return ""
+        path = file_path(mount, exchange.rest)
+        self._say("file", path)
+        return why_refused(mount, exchange.rest, path)
+
+    def _tell_answer(self, what: str, outcome: Outcome, reason: str) -> None:
+        status, refusal = outcome.status, outcome.refusal
+        if refusal is None:
+            reason = ""
+        elif refusal.why:
+            reason = refusal.why
+        self._say(what, f"{status} {REASONS.get(status, '')}" + (f": {reason}" if reason else ""))
+        exchange = outcome.exchange
+        if exchange is not None and refusal is not None and status == 404 and exchange.vhost.error_document:
+            self._say("", self._page(exchange, refusal.why))
+        for name, value in outcome.fields:
+            if name.lower() in TOLD_FIELDS:
+                self._say("", f"{name}: {value}")
+
+    def _page(self, exchange: Exchange, why: str) -> str:
+        document = exchange.vhost.error_document
+        if exchange.payload is not None and exchange.payload.endswith(error_page(404, why)):
+            return f"with the built-in page, for the error-document-404 {document} cannot be served"
+        return f"with the page of error-document-404, {document}"
 
 
-def _explain_mount(vhosts: VhostSet, vhost: VhostConfig, target: Target, name: str, lines: List[str]) -> bool:
-    built = next(item for item in vhosts.vhosts if item.name == vhost.name)
-    match = built.routes.match(target.path)
-    if match is None:
-        lines.append("mount     none matches the path: 404")
-        return False
-    mount = next(item for item in vhost.mounts
-                 if item.mountpoint.rstrip("/") == match.prefix and item.exact_match == match.exact)
-    lines.append(f"mount     {mount.mountpoint}  ({mount.where}: {mount.path}; "
-                 f"{'exactly this path' if mount.exact_match else 'the longest mountpoint that fits'})")
-    lines.append(f"handler   {type(match.handler).__name__} for {mount.origin.text}")
-    if mount.basic_auth:
-        lines.append(f"auth      basic-auth from {mount.basic_auth}: 401 without a valid login")
-    if mount.origin.kind == "file":
-        return _explain_file(mount, target.path[len(match.prefix):], lines)
-    return mount.origin.kind == "redirect"
+def _why_vhost(listening: Listening, exchange: Exchange) -> str:
+    """Why it is this vhost."""
+    name = exchange.request.host_name
+    if exchange.vhost.name == name:
+        return "its name is the one in Host"
+    if listening.vhosts.find(name) is not None:
+        return f"{name} is a subdomain of its name"
+    answers = "refuses, by strict-host-check" if exchange.vhost.strict_host else "answers"
+    return f"no vhost here is called {name}, so the first one {answers}"
 
 
-def _explain_file(mount: MountConfig, rest: str, lines: List[str]) -> bool:
-    relative = rest.lstrip("/")
-    if not rest:
-        lines.append(f"answer    301 to {mount.mountpoint}/ because this is a directory")
-        return True
-    if rest.endswith("/"):
-        default = mount.default if mount.default.strip("/") else "index.html"
-        relative += default
-    path = os.path.join(mount.origin.target, relative)
-    if os.path.isdir(path):
-        lines.append(f"answer    301 to the same path with a slash: {path} is a directory")
-        return True
-    lines.append(f"file      {path}")
-    root = Root(mount.origin.target, mount.follow_symlinks)
-    try:
-        os.close(root.open(relative))
-    except OSError as error:
-        lines.append(f"answer    404 or 403: {error.strerror or error}")
-        return False
-    finally:
-        root.close()
-    media_type = mime_type(relative, dict(mount.extra_mimetypes))
-    if media_type is None:
-        suffix = os.path.splitext(relative)[1] or "*"
-        lines.append(f"answer    415: the suffix is not on the list of media types; "
-                     f'to serve it add "extra-mimetypes": {{"{suffix}": "application/octet-stream"}} to the mount')
-        return False
-    lines.append(f"answer    200, {media_type or 'no Content-Type'}")
-    return True
+# Files.
+
+
+def file_path(mount: MountConfig, rest: str) -> str:
+    """The file that `rest`, the path after the mountpoint, names."""
+    default = mount.default.strip("/") or DEFAULT_FILE
+    return os.path.join(mount.origin.target, rest[1:] + default if rest.endswith("/") else rest[1:])
+
+
+def why_refused(mount: MountConfig, rest: str, path: str) -> str:
+    """What about the file at `path` is a reason not to serve it, for people; "" if nothing is."""
+    root = mount.origin.target
+    if not os.path.isdir(root):
+        return f"there is no directory {root}"
+    if not os.path.lexists(path):
+        return "there is no such file" + (", the default of its directory" if rest.endswith("/") else "")
+    inside, real = os.path.realpath(root), os.path.realpath(path)
+    if not os.path.exists(path):
+        return f"a link leads nowhere, to {real}"
+    if mount.follow_symlinks != "yes" and os.path.commonpath([real, inside]) != inside:
+        return f'a link leads out of {root}, to {real}; "follow-symlinks": "yes" in the mount allows that'
+    if mount.follow_symlinks == "no" and real != os.path.join(inside, os.path.relpath(path, root)):
+        return "there is a link on the way, and the mount has follow-symlinks no"
+    if "/." in rest and not mount.dotfiles:
+        return 'names that begin with a dot are not served; "dotfiles": "1" in the mount allows it'
+    if not os.access(path, os.R_OK, effective_ids=True):
+        return f"the user with the number {os.geteuid()} may not read it"
+    return "" if stat.S_ISREG(os.stat(path).st_mode) else "it is not a regular file"

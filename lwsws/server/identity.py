@@ -14,6 +14,10 @@ from typing import List, NamedTuple, Optional, Tuple
 from lwsws.config.model import GlobalConfig
 
 
+# The largest number means "leave it" to chown(2), so nobody has it.
+MAX_ID = 2 ** 32 - 2
+
+
 class UnknownIdentity(Exception):
     """A user or group that this system does not have."""
 
@@ -50,9 +54,30 @@ def socket_owner(perms: str) -> Tuple[int, int]:
     UnknownIdentity names what is unknown.
     """
     user, _, group = perms.partition(":")
-    uid = int(user) if user.isdigit() else user_entry(user).pw_uid if user else -1
-    gid = int(group) if group.isdigit() else group_id(group) if group else -1
+    uid = number(user) if _is_number(user) else user_entry(user).pw_uid if user else -1
+    gid = number(group) if _is_number(group) else group_id(group) if group else -1
     return uid, gid
+
+
+def _is_number(text: str) -> bool:
+    # isdigit alone takes superscripts, which int() does not (LESSONS F6).
+    return text.isascii() and text.isdigit()
+
+
+def number(text: str) -> int:
+    """The uid or gid that the digits of `text` are; UnknownIdentity if nobody can have it."""
+    value = int(text)
+    if value > MAX_ID:
+        raise UnknownIdentity(f"{text} is no id: the largest one is {MAX_ID}")
+    return value
+
+
+def _group_of(uid: int) -> int:
+    """The group of the user with this number; one with the same number where nobody is known by it."""
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return uid
 
 
 def resolve(config: GlobalConfig) -> Optional[Identity]:
@@ -65,6 +90,8 @@ def resolve(config: GlobalConfig) -> Optional[Identity]:
         entry = user_entry(config.username)
         uid = entry.pw_uid
         gid = entry.pw_gid if gid is None else gid
+    elif uid is not None and gid is None:
+        gid = _group_of(uid)    # else it would stay in the group of root
     if config.groupname:
         gid = group_id(config.groupname)
     if uid is None and gid is None:

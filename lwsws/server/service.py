@@ -18,7 +18,7 @@ from lwsws.config.model import Config
 from lwsws.core.connection import Connection
 from lwsws.core.context import Context, Limits
 from lwsws.core.vhost import VhostSet
-from lwsws.net.addresses import BindRetry, interface_addresses, listen_tcp, listen_unix
+from lwsws.net.addresses import NOT_YET, BindRetry, interface_addresses, listen_tcp, listen_unix
 from lwsws.net.listener import Listener
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
@@ -59,6 +59,8 @@ class Service:
         self._sockets: Dict[Endpoint, socket.socket] = {}
         self._listeners: List[Listener] = []
         self._retries: List[BindRetry] = []
+        # Unix sockets that we bound, with the inode, so that no other's file is ever removed.
+        self._socket_files: Dict[str, int] = {}
         self._paused = False
 
     # Start.
@@ -69,8 +71,10 @@ class Service:
             endpoint = listening.endpoint
             try:
                 self._sockets[endpoint] = bind(listening)
+                if endpoint.has_file:
+                    self._socket_files[endpoint.path] = os.lstat(endpoint.path).st_ino
             except OSError as error:
-                if endpoint.interface and error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                if endpoint.may_appear and error.errno in NOT_YET:
                     continue
                 if endpoint.family == socket.AF_INET6 and endpoint.is_wildcard and error.errno in NO_IPV6:
                     log.notice(f"no IPv6 on this system: not listening on {endpoint}")
@@ -96,7 +100,7 @@ class Service:
             sock = self._sockets.pop(listening.endpoint, None)
             if sock is not None:
                 self._listen(listening, sock)
-            elif listening.endpoint.interface:
+            elif listening.endpoint.may_appear:
                 self._wait_for(listening)
 
     def _listen(self, listening: Listening, sock: socket.socket) -> None:
@@ -134,6 +138,10 @@ class Service:
 
     # Signals.
 
+    def is_open(self, listening: Listening) -> bool:
+        """Whether its endpoint is bound, and not waited for or left out."""
+        return listening.endpoint in self._sockets
+
     def reopen_logs(self) -> None:
         """Open the access logs anew by name (SIGUSR1)."""
         for access_log in self.site.access_logs:
@@ -164,14 +172,16 @@ class Service:
             retry.cancel()
         for listener in self._listeners:
             listener.close()
-        for listening in self.site.listening:
-            remove_socket_file(listening.endpoint)
         self._listeners.clear()
+        for path, inode in self._socket_files.items():
+            remove_socket_file(path, inode)
+        self._socket_files.clear()
 
     def close(self) -> bool:
         """Let go of everything, after the reactor has ended; False if a worker thread does not end."""
         for connection in list(self.context.connections):
             connection.abort()
+        self.reactor.run_once(0)    # those who were aborted are told, and log what had been sent
         self._close_listeners()
         for sock in self._sockets.values():
             sock.close()
@@ -205,10 +215,10 @@ def bind(listening: Listening) -> socket.socket:
                       fastopen=max(config.fo_listen_queue for config in listening.configs))
 
 
-def remove_socket_file(endpoint: Endpoint) -> None:
-    """Remove the file of a unix socket that we listened on."""
-    if endpoint.path and not endpoint.path.startswith("@"):
-        try:
-            os.unlink(endpoint.path)
-        except OSError:
-            pass    # a directory that the dropped privileges cannot write: the next start replaces it
+def remove_socket_file(path: str, inode: int) -> None:
+    """Remove the unix socket at `path` if it is still the one that we bound."""
+    try:
+        if os.lstat(path).st_ino == inode:
+            os.unlink(path)
+    except OSError:
+        pass    # gone, or in a directory that the dropped privileges cannot write: the next start replaces it

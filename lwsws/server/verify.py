@@ -2,6 +2,9 @@
 
 The loader checks what the text alone can show; this looks at what the text names.  Used by `-t`
 and at start, before anything is bound.  What only costs one mount is not fatal.
+
+Files that are opened after root is given up are looked at with the eyes of the user who opens them
+then; by owner and mode, because nobody can try without becoming that user.
 """
 
 from __future__ import annotations
@@ -9,124 +12,165 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from typing import List, Optional, Union
+from typing import Callable, List, Optional, Tuple, Union
 
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
 from lwsws.server.endpoints import address_family
-from lwsws.server.identity import UnknownIdentity, resolve, socket_owner
+from lwsws.server.identity import Identity, UnknownIdentity, group_id, resolve, socket_owner, user_entry
 
 Section = Union[GlobalConfig, VhostConfig, MountConfig]
+
+# sun_path of unix(7), less the NUL at its end.
+MAX_SOCKET_PATH = 107
+
+# Where a file has this, its mode does not say who may read it; acl(5).
+ACL = "system.posix_acl_access"
+
+# What others may do, in bits of a mode.
+READ, WRITE, ENTER = stat.S_IROTH, stat.S_IWOTH, stat.S_IXOTH
 
 
 def verify(config: Config) -> List[Fault]:
     """All faults that files, users and interfaces of this system show in `config`."""
-    faults = _verify_global(config.globals)
+    faults = _identity_faults(config.globals)
+    # Who opens files later; None if it is who we are now, or nobody that exists.
+    reader = resolve(config.globals) if os.getuid() == 0 and not faults else None
+    for directory in config.globals.plugin_dir:
+        if not os.path.isdir(directory):
+            reason = f"there is no directory {directory!r}: create it, or leave this out"
+            faults.append(_fault(config.globals, "plugin-dir", reason))
     for vhost in config.vhosts:
-        faults += _verify_address(vhost)
-        faults += _verify_vhost_files(vhost)
+        faults += _unix_socket_faults(vhost) if vhost.unix_socket else _interface_faults(vhost)
+        faults += _vhost_file_faults(vhost)
         for mount in vhost.mounts:
-            faults += _verify_mount(mount)
+            found = _origin_fault(mount, reader), _password_fault(mount, reader)
+            faults += [fault for fault in found if fault is not None]
     return faults
 
 
-def _fault(section: Section, key: str, reason: str, fatal: bool) -> Fault:
+def _fault(section: Section, key: str, reason: str, fatal: bool = False) -> Fault:
     return Fault(section.positions.get(key, section.where), f"{section.path}.{key}", reason, fatal)
 
 
-def _verify_global(settings: GlobalConfig) -> List[Fault]:
+def _identity_faults(settings: GlobalConfig) -> List[Fault]:
     faults = []
-    try:
-        resolve(settings)
-    except UnknownIdentity as error:
-        key = "groupname" if "group" in str(error) else "username"
-        faults.append(_fault(settings, key, str(error), fatal=True))
-    for directory in settings.plugin_dir:
-        if not os.path.isdir(directory):
-            faults.append(_fault(settings, "plugin-dir", f"there is no directory {directory!r}", fatal=False))
+    wanted: List[Tuple[str, str, Callable[[str], object]]] = [
+        ("username", settings.username, user_entry), ("groupname", settings.groupname, group_id)]
+    for key, name, look_up in wanted:
+        try:
+            if name:
+                look_up(name)
+        except UnknownIdentity as error:
+            faults.append(_fault(settings, key, str(error), fatal=True))
     return faults
 
 
-def _verify_address(vhost: VhostConfig) -> List[Fault]:
-    if vhost.unix_socket:
-        return _verify_unix_socket(vhost)
+# Where vhosts listen.
+
+
+def _interface_faults(vhost: VhostConfig) -> List[Fault]:
     name = vhost.interface
     if not name or address_family(name) or name in [known for _, known in socket.if_nameindex()]:
         return []
-    return [_fault(vhost, "interface", f"there is no network interface {name!r} now; if it is no misspelling, "
-                   "the vhost begins to listen as soon as the interface has an address", fatal=False)]
+    if address_family(name.strip("[]")):
+        hint = f"write the address without brackets, {name.strip('[]')!r}"
+    elif name == "localhost" or "." in name:
+        hint = 'write the name of an interface such as "lo" or "eth0", or an address such as "127.0.0.1"'
+    else:
+        hint = "if it is no misspelling, the vhost begins to listen as soon as the interface has an address"
+    return [_fault(vhost, "interface", f"there is no network interface {name!r} now: {hint}")]
 
 
-def _verify_unix_socket(vhost: VhostConfig) -> List[Fault]:
+def _unix_socket_faults(vhost: VhostConfig) -> List[Fault]:
     faults = []
     try:
         socket_owner(vhost.unix_socket_perms)
     except UnknownIdentity as error:
         faults.append(_fault(vhost, "unix-socket-perms", str(error), fatal=True))
-    directory = os.path.dirname(vhost.interface) or "."
-    if not os.path.isdir(directory):
-        faults.append(_fault(vhost, "interface", f"there is no directory {directory!r} for the unix socket", fatal=True))
-    elif os.path.lexists(vhost.interface) and not stat.S_ISSOCK(os.lstat(vhost.interface).st_mode):
-        faults.append(_fault(vhost, "interface", f"{vhost.interface!r} exists and is not a socket; "
-                             "it is left alone: choose another path or remove it", fatal=True))
+    path = vhost.interface
+    directory = os.path.dirname(path) or "."
+    reason = ""
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        reason = f"the path of a unix socket has at most {MAX_SOCKET_PATH} bytes: choose a shorter one"
+    elif not os.path.isdir(directory):
+        reason = f"there is no directory {directory!r} for the unix socket: create it"
+    elif os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+        reason = f"{path!r} exists and is not a socket; it is left alone: choose another path or remove it"
+    if reason:
+        faults.append(_fault(vhost, "interface", reason, fatal=True))
     return faults
 
 
-def _verify_vhost_files(vhost: VhostConfig) -> List[Fault]:
+# Files of vhosts.
+
+
+def _vhost_file_faults(vhost: VhostConfig) -> List[Fault]:
     faults = []
     for key, path in (("host-ssl-cert", vhost.host_ssl_cert), ("host-ssl-key", vhost.host_ssl_key),
                       ("host-ssl-ca", vhost.host_ssl_ca)):
         reason = unreadable(path) if path else ""
         if reason:
             faults.append(_fault(vhost, key, reason, fatal=not vhost.ignore_missing_cert))
-    if vhost.access_log:
-        directory = os.path.dirname(vhost.access_log) or "."
-        if not os.path.isdir(directory):
-            faults.append(_fault(vhost, "access-log", f"there is no directory {directory!r}", fatal=True))
-        elif os.path.isdir(vhost.access_log):
-            faults.append(_fault(vhost, "access-log", f"{vhost.access_log!r} is a directory; give a file", fatal=True))
+    reason = _log_obstacle(vhost.access_log) if vhost.access_log else ""
+    if reason:
+        faults.append(_fault(vhost, "access-log", reason, fatal=True))
     document = vhost.error_document_404
     if document and not document.startswith("/"):
-        faults.append(_fault(vhost, "error-document-404", f"{document!r} is not a URL path of this vhost: "
-                             "it begins with \"/\"", fatal=False))
+        faults.append(_fault(vhost, "error-document-404", f"{document!r} is not a path of this vhost: "
+                             'write the path alone, such as "/404.html"'))
     return faults
 
 
-def _verify_mount(mount: MountConfig) -> List[Fault]:
-    faults: List[Optional[Fault]] = [_origin_fault(mount), _password_fault(mount)]
-    return [fault for fault in faults if fault is not None]
+def _log_obstacle(path: str) -> str:
+    """Why no log can be written at `path`; "" if one can, as far as one can see."""
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        return f"there is no directory {directory!r} for the log: create it"
+    if os.path.islink(path):
+        return f"{path!r} is a symbolic link, which logs do not follow: name the file that it leads to"
+    if os.path.isdir(path):
+        return f"{path!r} is a directory: name a file in it"
+    return ""
 
 
-def _origin_fault(mount: MountConfig) -> Optional[Fault]:
-    origin = mount.origin
-    if origin.kind == "file":
-        if not os.path.exists(origin.target):
-            return _fault(mount, "origin", f"there is no directory {origin.target!r} now: "
-                          f"{mount.mountpoint} answers 404 until there is", fatal=False)
-        if not os.path.isdir(origin.target):
-            hint = " (zip archives are not served)" if origin.target.endswith(".zip") else ""
-            return _fault(mount, "origin", f"{origin.target!r} is not a directory: "
-                          f"{mount.mountpoint} answers 404{hint}", fatal=False)
-        if not os.access(origin.target, os.R_OK | os.X_OK):
-            return _fault(mount, "origin", f"the directory {origin.target!r} cannot be read", fatal=False)
-    elif origin.kind == "cgi" and not os.access(origin.target, os.X_OK):
-        return _fault(mount, "origin", f"{origin.target!r} is not a program that can be run", fatal=False)
-    return None
+# Files of mounts.
 
 
-def _password_fault(mount: MountConfig) -> Optional[Fault]:
+def _origin_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fault]:
+    target, where = mount.origin.target, mount.mountpoint
+    reason = ""
+    if mount.origin.kind == "cgi":
+        if not os.path.exists(target):
+            reason = f"there is no program {target!r} now"
+        elif os.path.isdir(target) or not os.access(target, os.X_OK):
+            reason = f"{target!r} is not a program that can be run: give the path of one, or chmod a+x it"
+    elif mount.origin.kind == "file":
+        if not os.path.exists(target):
+            reason = f"there is no directory {target!r} now: {where} answers 404 until there is"
+        elif not os.path.isdir(target):
+            hint = "zip archives are not served" if target.endswith(".zip") else "give the directory it is in"
+            reason = f"{target!r} is not a directory, so {where} answers 404: {hint}"
+        else:
+            reason = obstacle(target, ENTER, reader)
+            reason = reason and f"{reason}: {where} answers 403"
+    return _fault(mount, "origin", reason) if reason else None
+
+
+def _password_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fault]:
     path = mount.basic_auth
     if not path:
         return None
-    reason = unreadable(path)
+    reason = unreadable(path) or obstacle(path, READ, reader)
     if reason:
-        return _fault(mount, "basic-auth", f"{reason}: nobody can log in at {mount.mountpoint}", fatal=False)
-    if os.stat(path).st_mode & stat.S_IROTH:
-        return _fault(mount, "basic-auth", f"everybody on this system can read the passwords in {path!r}: "
-                      "chmod o-r it", fatal=False)
-    origin = mount.origin
-    if origin.kind == "file" and _is_below(path, origin.target):
-        return _fault(mount, "basic-auth", f"{path!r} is inside the directory it protects: move it out", fatal=False)
-    return None
+        return _fault(mount, "basic-auth", f"{reason}: nobody can log in at {mount.mountpoint}")
+    mode = os.stat(path).st_mode
+    if mode & WRITE:
+        reason = f"everybody on this system can change the passwords in {path!r}: chmod o-rw it"
+    elif mode & READ:
+        reason = f"everybody on this system can read the passwords in {path!r}: chmod o-r it"
+    elif mount.origin.kind == "file" and _is_below(path, mount.origin.target):
+        reason = f"{path!r} is inside the directory it protects: move it out"
+    return _fault(mount, "basic-auth", reason) if reason else None
 
 
 def _is_below(path: str, directory: str) -> bool:
@@ -134,10 +178,56 @@ def _is_below(path: str, directory: str) -> bool:
     return os.path.commonpath([os.path.realpath(path), directory]) == directory
 
 
+# Rights.
+
+
 def unreadable(path: str) -> str:
-    """Why the file at `path` cannot be read; "" if it can."""
+    """Why the file at `path` cannot be read by us now; "" if it can."""
+    if not os.path.exists(path):
+        return f"there is no file {path!r}"
+    if not os.path.isfile(path):
+        return f"{path!r} is not a file"
     try:
         with open(path, "rb"):
             return ""
     except OSError as error:
         return f"cannot read {path!r}: {error.strerror}"
+
+
+def obstacle(path: str, bits: int, reader: Optional[Identity]) -> str:
+    """What keeps the server's user from `path`, for which it needs `bits`; "" if nothing does.
+
+    `reader` is that user, None if it is we.
+    """
+    way = [os.path.realpath(path)]
+    while way[-1] != "/":
+        way.append(os.path.dirname(way[-1]))
+    for step in reversed(way):
+        needed = bits if step == way[0] else ENTER
+        if not _may(step, needed, reader):
+            who = Identity(os.getuid(), os.getgid(), []) if reader is None else reader
+            if needed == READ:
+                return f"the server's user {who.uid} may not read {step!r} (chgrp {who.gid} and chmod g+r it)"
+            return f"the server's user {who.uid} may not enter {step!r} (chmod o+x it)"
+    return ""
+
+
+def _may(path: str, bits: int, reader: Optional[Identity]) -> bool:
+    """Whether `reader` has the rights `bits` on `path`; yes, where that cannot be told."""
+    if reader is None:
+        return os.access(path, os.R_OK if bits == READ else os.X_OK)
+    try:
+        info = os.stat(path)
+    except OSError:
+        return True
+    if reader.uid == 0 or _has_acl(path):
+        return True
+    shift = 6 if info.st_uid == reader.uid else 3 if info.st_gid in (reader.gid, *reader.groups) else 0
+    return (info.st_mode >> shift) & bits == bits
+
+
+def _has_acl(path: str) -> bool:
+    try:
+        return ACL in os.listxattr(path)
+    except OSError:
+        return False    # a file system without

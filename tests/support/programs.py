@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -20,8 +21,13 @@ def find(program: str) -> str:
 def need(program: str) -> str:
     """The path of `program`.  Without it the test is skipped, or fails if CI=true is in the environment."""
     found = find(program)
-    if not found and os.environ.get("CI") == "true":
-        pytest.fail(f"the program {program} is missing, and CI must have it")
     if not found:
-        pytest.skip(f"needs the program {program}")
+        give_up(f"needs the program {program}")
     return found
+
+
+def give_up(why: str) -> NoReturn:
+    """Skip the test, or fail it if CI=true is in the environment."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{why}, and CI must have it")
+    pytest.skip(why)

@@ -57,6 +57,26 @@ def write_config(folder: Path, vhosts: Sequence[Mapping[str, Any]], **settings: 
     return folder
 
 
+def file_mount(root: Path, mountpoint: str = "/", **keys: Any) -> Dict[str, Any]:
+    """A mount of the files below `root`, with more `keys` (_ for -)."""
+    named = {name.replace("_", "-"): value for name, value in keys.items()}
+    return {"mountpoint": mountpoint, "origin": f"file://{root}", **named}
+
+
+def site_server(folder: Path, vhosts: Sequence[Mapping[str, Any]], **settings: Any) -> Server:
+    """A child, to be used in `with`, for these vhosts, configured in `folder`.
+
+    A vhost without name and port is localhost on a free port of 127.0.0.1.
+    """
+    ports = free_ports(len(vhosts))
+    full = [{"name": "localhost", "port": port, **vhost} for vhost, port in zip(vhosts, ports)]
+    addresses: List[Address] = [
+        str(vhost["interface"]) if vhost.get("unix-socket") else ("127.0.0.1", int(vhost["port"]))
+        for vhost in full
+    ]
+    return Server(write_config(folder, full, **settings), addresses)
+
+
 def connect(address: Address, timeout: float = 10.0) -> socket.socket:
     """A connection to `address`; each later read or write may take `timeout` seconds."""
     if isinstance(address, tuple):
@@ -85,6 +105,7 @@ class Server:
         self.ready = ready
         self.address: Address = ready[0] if ready else ""
         start = command or [sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir)]
+        self._killed = False
         self._log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [*start, *arguments],
@@ -98,6 +119,12 @@ class Server:
     def pid(self) -> int:
         """The process id of the child."""
         return self.process.pid
+
+    @property
+    def port(self) -> int:
+        """The port of the first of the addresses."""
+        assert isinstance(self.address, tuple)
+        return self.address[1]
 
     def log(self) -> str:
         """What the child has written to stdout and stderr so far."""
@@ -140,8 +167,26 @@ class Server:
                 raise ServerFailed(f"no {text!r} in the log:\n{self.log()}")
             self._pause()
 
+    def refused(self) -> str:
+        """The log of a child that is not to start: it must end by itself, soon, with exit code 1."""
+        try:
+            code = self.process.wait(START_SECONDS)
+            log = self.log()
+        finally:
+            self.close()
+        assert code == 1 and "Traceback" not in log, f"ended with {code}:\n{log}"
+        return log
+
+    def kill(self) -> None:
+        """End the child as a crash would; what it leaves behind is not checked then."""
+        self._killed = True
+        self.process.kill()
+        self.process.wait()
+
     def stop(self, signum: int = signal.SIGTERM) -> None:
         """Tell the child to stop; it must end with exit code 0 and without a traceback in its log."""
+        if self._killed:
+            return
         if self.process.poll() is None:
             self.process.send_signal(signum)
         try:
@@ -162,7 +207,7 @@ class Server:
             return self
         finally:
             if not is_ready:
-                self._end()
+                self.close()
 
     def __exit__(
         self,
@@ -176,9 +221,10 @@ class Server:
             else:
                 sys.stderr.write(self.log())  # pytest shows it beside the failure
         finally:
-            self._end()
+            self.close()
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """Let go of the child, which is killed if it still runs, and of its log."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

@@ -1,0 +1,90 @@
+"""What the tests of the server layer share: services on real sockets, with a clock that stands still."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+from lwsws.net.reactor import Reactor
+from lwsws.server.service import Service
+from tests.support.clock import ManualClock
+from tests.support.docroot import file_mount
+from tests.support.peer import load_config, write_config
+from tests.support.server import connect
+
+# Passes of the reactor; each waits a little for the kernel, so they are many only if a test fails.
+PASSES = 500
+PASS_SECONDS = 0.02
+
+REQUEST = b"GET /a.txt HTTP/1.1\r\nHost: a.test\r\n\r\n"
+BODY = b"a file\n"
+
+
+class Host:
+    """A directory with a docroot, and the services that a test starts there."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.docroot = home / "www"
+        self.docroot.mkdir()
+        (self.docroot / "a.txt").write_text("a file\n")
+        self.clock = ManualClock()
+        self.reactor = Reactor(clock=self.clock)
+        self.services: List[Service] = []
+        self.clients: List[socket.socket] = []
+
+    def service(self, *vhosts: Dict[str, Any], **settings: Any) -> Service:
+        """A service of these vhosts, which serve the docroot as a.test on 127.0.0.1 where they do not say."""
+        usual = {"name": "a.test", "interface": "127.0.0.1", "mounts": [file_mount("/", self.docroot)]}
+        complete = [{**usual, **vhost} for vhost in vhosts]
+        named = {key.replace("_", "-"): value for key, value in settings.items()}
+        config = load_config(write_config(self.home / "etc", complete, named))
+        service = Service(config, self.reactor)
+        self.services.append(service)
+        return service
+
+    def started(self, *vhosts: Dict[str, Any], **settings: Any) -> Service:
+        """The same, accepting."""
+        service = self.service(*vhosts, **settings)
+        service.open()
+        service.start()
+        return service
+
+    def connect(self, address: Any) -> socket.socket:
+        """A client that never blocks."""
+        client = connect(address if isinstance(address, str) else ("127.0.0.1", address))
+        client.setblocking(False)
+        self.clients.append(client)
+        return client
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Let the reactor run until the condition holds."""
+        for _ in range(PASSES):
+            if condition():
+                return
+            self.reactor.run_once(PASS_SECONDS)
+        raise AssertionError("the condition never came to hold")
+
+    def received(self, client: socket.socket, size: int = 1) -> bytes:
+        """At least `size` bytes for the client, or all until the end of the connection."""
+        data = b""
+        for _ in range(PASSES):
+            try:
+                piece = client.recv(1 << 16)
+            except BlockingIOError:
+                self.reactor.run_once(PASS_SECONDS)
+                continue
+            data += piece
+            if not piece or len(data) >= size:
+                return data
+        raise AssertionError(f"only {len(data)} bytes came")
+
+    def close(self) -> None:
+        """End everything."""
+        for service in self.services:
+            service.close()
+        for client in self.clients:
+            client.close()
+        self.reactor.run_once(0)
+        self.reactor.close()

@@ -1,0 +1,215 @@
+"""From a configuration to vhosts, mounts, handlers and logs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterator, Tuple
+
+import pytest
+
+from lwsws.core.vhost import MountPoint, Vhost
+from lwsws.handlers.attempts import MAX_FAILURES as GUESSES
+from lwsws.handlers.file import FileHandler
+from lwsws.handlers.redirect import RedirectHandler
+from lwsws.handlers.unavailable import UnavailableHandler
+from lwsws.net.reactor import Reactor
+from lwsws.server.build import Site, build
+from tests.support.docroot import open_fds
+from tests.support.peer import Bench, load_config, write_config
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    reactor = Reactor()
+    yield reactor
+    reactor.close()
+
+
+class Builder:
+    """Builds sites and closes their logs."""
+
+    def __init__(self, directory: Path, reactor: Reactor) -> None:
+        self.directory = directory
+        self.reactor = reactor
+        self.built: Tuple[Site, ...] = ()
+
+    def site(self, *vhosts: Dict[str, Any], **settings: Any) -> Site:
+        """The site of these vhosts; those without name and port get a.test and 7681."""
+        complete = [{"name": "a.test", "port": "7681", "noipv6": "1", **vhost} for vhost in vhosts]
+        named = {key.replace("_", "-"): value for key, value in settings.items()}
+        site = build(load_config(write_config(self.directory / "etc", complete, named)), self.reactor)
+        self.built += (site,)
+        return site
+
+    def vhost(self, vhost: Dict[str, Any], **settings: Any) -> Vhost:
+        """The only vhost of such a site."""
+        return self.site(vhost, **settings).listening[0].vhosts.default
+
+    def close(self) -> None:
+        """Close the logs."""
+        for site in self.built:
+            for access_log in site.access_logs:
+                access_log.close()
+
+
+@pytest.fixture
+def builder(tmp_path: Path, reactor: Reactor) -> Iterator[Builder]:
+    builder = Builder(tmp_path, reactor)
+    yield builder
+    builder.close()
+
+
+def mount(mountpoint: str = "/", origin: str = "file:///srv/www", **keys: Any) -> Dict[str, Any]:
+    named = {key.replace("_", "-"): value for key, value in keys.items()}
+    return {"mountpoint": mountpoint, "origin": origin, **named}
+
+
+def match(vhost: Vhost, path: str) -> MountPoint:
+    found = vhost.routes.match(path)
+    assert found is not None
+    return found
+
+
+# What is not served yet.
+
+
+@pytest.mark.parametrize("keys, why", [
+    ({"host-ssl-cert": "/c", "host-ssl-key": "/k"}, "TLS is not served by this version"),
+    ({"listen-accept-role": "raw-skt", "listen-accept-protocol": "x", "apply-listen-accept": "1"},
+     "raw protocols are not served by this version"),
+])
+def test_what_is_meant_for_others_is_never_served_in_the_clear(
+    builder: Builder, keys: Dict[str, Any], why: str
+) -> None:
+    site = builder.site({"name": "b.test", "port": "443", **keys}, {})
+    assert [str(item.endpoint) for item in site.listening] == ["0.0.0.0:7681"]
+    where = f"{builder.directory}/etc/conf.d/test:1:"
+    assert site.warnings[0].startswith(where)
+    assert site.warnings[0].endswith(f": vhosts[0]: not listening for b.test: {why}")
+
+
+def test_warnings_name_file_and_line_of_what_comes_later(builder: Builder) -> None:
+    site = builder.site({"mounts": [mount(), mount("/c", "cgi:///bin/true")], "ws-protocols": [{"p": {}}]})
+    where = f"{builder.directory}/etc/conf.d/test:1:"
+    assert all(warning.startswith(where) for warning in site.warnings)
+    text = "\n".join(site.warnings)
+    assert "vhosts[0].mounts[1].origin: cgi:// is not served by this version yet" in text
+    assert "the protocol 'p' is not offered" in text
+
+
+def test_a_configuration_of_what_is_served_warns_of_nothing(builder: Builder) -> None:
+    assert builder.site({"mounts": [mount()], "access-log": str(builder.directory / "log")}).warnings == ()
+
+
+# Vhosts and listeners.
+
+
+def test_vhosts_share_an_endpoint_in_the_order_of_the_configuration(builder: Builder) -> None:
+    site = builder.site({"name": "b.test"}, {"name": "c.test", "port": "7682"}, {"name": "a.test"})
+    names = {str(item.endpoint): [vhost.name for vhost in item.vhosts.vhosts] for item in site.listening}
+    assert names == {"0.0.0.0:7681": ["b.test", "a.test"], "0.0.0.0:7682": ["c.test"]}
+    for item in site.listening:
+        assert [config.name for config in item.configs] == [vhost.name for vhost in item.vhosts.vhosts]
+        assert item.vhosts.default.name == item.configs[0].name
+
+
+def test_a_vhost_of_several_endpoints_is_built_once(builder: Builder) -> None:
+    first, second = builder.site({"noipv6": "0"}).listening
+    assert first.vhosts.default is second.vhosts.default
+    # The bytes of a request do not say where it came in.
+    assert first.vhosts.answers is not second.vhosts.answers
+
+
+def test_what_a_vhost_is_told(builder: Builder) -> None:
+    vhost = builder.vhost({"keepalive-timeout": "7", "error-document-404": "/e", "strict-host-check": "1",
+                           "max-body": "9"})
+    told = vhost.keepalive, vhost.error_document, vhost.strict_host, vhost.max_body, vhost.access_log
+    assert told == (7, "/e", True, 9, None)
+
+
+# Mounts.
+
+
+@pytest.mark.parametrize("origin, kind", [
+    ("file:///srv/www", FileHandler),
+    (">http://b.test/", RedirectHandler),
+    ("cgi:///bin/true", UnavailableHandler),
+    ("http://127.0.0.1:9/", UnavailableHandler),
+    ("callback://p", UnavailableHandler),
+    ("gzip:///srv/www", UnavailableHandler),
+])
+def test_the_handler_of_each_kind_of_origin(builder: Builder, origin: str, kind: type) -> None:
+    found = match(builder.vhost({"mounts": [mount(origin=origin)]}), "/x")
+    assert type(found.handler) is kind
+    assert found.origin == origin
+
+
+def test_mounts_go_by_their_own_times_and_sizes_or_by_those_of_the_vhost(builder: Builder) -> None:
+    vhost = builder.vhost({"keepalive-timeout": "7", "max-body": "9", "mounts": [
+        mount("/own", keepalive_timeout="3", max_body="0"), mount()]})
+    own, other = match(vhost, "/own"), match(vhost, "/")
+    assert (own.prefix, own.keepalive, own.max_body, own.exact) == ("/own", 3, 0, False)
+    assert (other.prefix, other.keepalive, other.max_body) == ("", 7, 9)
+
+
+def test_an_exact_mount(builder: Builder) -> None:
+    vhost = builder.vhost({"mounts": [mount("/x", exact_match="1")]})
+    assert match(vhost, "/x").exact
+    assert vhost.routes.match("/x/y") is None
+
+
+def test_fields_of_server_vhost_and_mount_in_this_order(builder: Builder) -> None:
+    vhost = builder.vhost({"sts": "1", "headers": [{"X-A": "vhost"}, {"X-B": "vhost"}], "mounts": [
+        mount("/own", headers=[{"x-a": "mount"}]), mount()]}, server_string="me")
+    sts = b"Strict-Transport-Security: max-age=15768000 ; includeSubDomains\r\n"
+    assert vhost.headers.fixed == b"Server: me\r\n" + sts + b"X-A: vhost\r\nX-B: vhost\r\n"
+    assert match(vhost, "/own").headers.fixed == b"Server: me\r\n" + sts + b"X-B: vhost\r\nx-a: mount\r\n"
+    # LESSONS 2: nothing of one mount leaks into the next.
+    assert match(vhost, "/").headers.fixed == vhost.headers.fixed
+
+
+def test_without_server_string_no_server_field(builder: Builder) -> None:
+    assert builder.vhost({}).headers.fixed == b""
+
+
+# Files that are shared.
+
+
+def test_vhosts_with_one_access_log_share_it(builder: Builder) -> None:
+    path = str(builder.directory / "log")
+    site = builder.site({"access-log": path}, {"name": "b.test", "access-log": path},
+                        {"name": "c.test", "access-log": f"{path}2"})
+    logs = [vhost.access_log for vhost in site.listening[0].vhosts.vhosts]
+    assert logs[0] is logs[1]
+    assert [log.path for log in site.access_logs] == [path, f"{path}2"]
+    assert os.path.exists(path)
+
+
+def test_an_access_log_that_cannot_be_opened(builder: Builder) -> None:
+    with pytest.raises(OSError, match="nowhere") as caught:
+        builder.site({"access-log": str(builder.directory / "nowhere" / "log")})
+    assert caught.value.filename == str(builder.directory / "nowhere" / "log")
+
+
+def test_mounts_behind_one_password_file_share_what_is_known_of_it(tmp_path: Path) -> None:
+    """Guesses at one mount count for the other as well (LESSONS 3.28)."""
+    for name in ("pw", "pw2"):
+        (tmp_path / name).write_text("joe:secret\n")
+    keys = [("/a", "pw"), ("/b", "pw"), ("/c", "pw2")]
+    mounts = [mount(where, basic_auth=str(tmp_path / name)) for where, name in keys]
+    bench = Bench(tmp_path, {"mounts": mounts})
+    try:
+        peer = bench.connect()
+        wrong = "Authorization: Basic am9lOmd1ZXNz"
+        answers = [peer.get("/a/", wrong).status for _ in range(GUESSES)]
+        assert set(answers) == {401}
+        assert [peer.get(f"{where}/", wrong).status for where, _ in keys] == [429, 429, 401]
+    finally:
+        bench.close()
+
+
+def test_nothing_is_opened_but_logs(builder: Builder) -> None:
+    before = open_fds()
+    builder.site({"mounts": [mount(), mount("/p", basic_auth="/pw")]})
+    assert open_fds() == before

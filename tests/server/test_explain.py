@@ -1,0 +1,294 @@
+"""`--explain`, read as an administrator does; and it never says anything else than what is served."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple
+
+import pytest
+
+from lwsws.config.model import Config
+from lwsws.server.explain import explain
+from tests.support.docroot import file_mount, make_docroot, open_fds
+from tests.support.peer import Bench, load_config, write_config
+
+
+class Site(NamedTuple):
+    """A configuration, and the directory in which it and its files are."""
+
+    config: Config
+    home: Path
+
+    def ask(self, url: str) -> str:
+        """The explanation of `url`, without the directory's name; must be one of something served."""
+        return self.lines(url, True)
+
+    def ask_refused(self, url: str) -> str:
+        """The same of something that is not served."""
+        return self.lines(url, False)
+
+    def lines(self, url: str, expected: bool) -> str:
+        lines, served = explain(self.config, url)
+        text = "".join(f"{line}\n" for line in lines).replace(str(self.home), "")
+        assert served is expected, text
+        return text
+
+
+def vhosts(home: Path, docroot: Path) -> List[Dict[str, Any]]:
+    """Vhosts with each kind of listener and of mount."""
+    root = file_mount("/", docroot)
+    mounts = [
+        root,
+        file_mount("/deep/er", docroot),
+        file_mount("/exact", docroot, default="ten.txt", exact_match="1"),
+        file_mount("/auth", docroot, basic_auth=str(home / "pw")),
+        file_mount("/all", docroot, dotfiles="1"),
+        file_mount("/nolinks", docroot, follow_symlinks="no"),
+        file_mount("/gone", home / "nowhere"),
+        {"mountpoint": "/r", "origin": ">https://else.test/x", "append-path": "1"},
+        {"mountpoint": "/cgi", "origin": "cgi:///bin/true"},
+        {"mountpoint": "/proxy", "origin": "http://127.0.0.1:9/"},
+    ]
+    tls = {"host-ssl-cert": str(home / "cert.pem"), "host-ssl-key": str(home / "key.pem")}
+    sock = {"unix-socket": "1", "interface": str(home / "u.sock")}
+    return [
+        {"name": "a.test", "port": "7681", "mounts": mounts, "access-log": str(home / "access.log")},
+        {"name": "b.test", "port": "7681", "error-document-404": "/plain.txt", "mounts": [root]},
+        {"name": "c.test", "port": "7681", "error-document-404": "/no.html",
+         "mounts": [file_mount("/c", docroot)]},
+        {"name": "strict.test", "port": "7682", "noipv6": "1", "strict-host-check": "1", "mounts": [root]},
+        {"name": "u.test", **sock, "mounts": [root]},
+        {"name": "v.test", **sock, "mounts": []},
+        {"name": "tls.test", "port": "7443", **tls, "mounts": [root]},
+        {"name": "one.test", "port": "7684", "interface": "127.0.0.1", "mounts": [root]},
+        {"name": "two.test", "port": "7684", "interface": "127.0.0.2", "mounts": [root]},
+    ]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    docroot = make_docroot(tmp_path)
+    (tmp_path / "pw").write_text("joe:secret\n")
+    (tmp_path / "pw").chmod(0o600)
+    directory = write_config(tmp_path / "etc", vhosts(tmp_path, docroot), {"server-string": "test"})
+    return Site(load_config(directory), tmp_path)
+
+
+def test_a_file_with_everything_on_the_way_to_it(site: Site) -> None:
+    """The whole text, once."""
+    told = site.ask("http://a.test:7681/deep/er/plain.txt")
+    places = [vhost.where for vhost in site.config.vhosts[:1]] + [site.config.vhosts[0].mounts[1].where]
+    vhost, mount = [str(place).replace(str(site.home), "") for place in places]
+    assert told == (
+        "request   GET /deep/er/plain.txt HTTP/1.1  Host: a.test:7681  Accept-Encoding: gzip, br, zstd  "
+        "Connection: close\n"
+        "listener  0.0.0.0:7681, [::]:7681\n"
+        f"vhost     a.test  ({vhost}: vhosts[0]; its name is the one in Host)\n"
+        f"mount     /deep/er  ({mount}: vhosts[0].mounts[1]; the longest mountpoint that fits)\n"
+        "handler   file for file:///www\n"
+        "file      /www/plain.txt\n"
+        "answer    200 OK\n"
+        "          Content-Type: text/plain\n"
+        "          Cache-Control: no-store\n"
+        "          Content-Length: 12\n")
+
+
+# Listeners and vhosts.
+
+
+@pytest.mark.parametrize("url, name, why", [
+    ("http://b.test:7681/", "b.test", "its name is the one in Host"),
+    ("http://www.b.test:7681/", "b.test", "www.b.test is a subdomain of its name"),
+    ("http://who.test:7681/", "a.test", "no vhost here is called who.test, so the first one answers"),
+    ("/", "a.test", "its name is the one in Host"),
+])
+def test_the_vhost_and_why(site: Site, url: str, name: str, why: str) -> None:
+    told = site.ask(url)
+    assert f"vhost     {name}  (" in told
+    assert f"; {why})" in told
+
+
+def test_strict_host_check(site: Site) -> None:
+    assert "answer    200" in site.ask("http://strict.test:7682/")
+    told = site.ask_refused("http://who.test:7682/")
+    assert "no vhost here is called who.test, so the first one refuses, by strict-host-check)" in told
+    assert "answer    421 Misdirected Request: no site of this name here" in told
+    assert "mount" not in told
+
+
+def test_nobody_listens_there(site: Site) -> None:
+    told = site.ask_refused("http://a.test:80/")
+    assert "listener  none: no vhost listens on port 80; there is 0.0.0.0:7681, [::]:7681, 0.0" in told
+    assert "none: no vhost listens on ::1 port 7682" in site.ask_refused("http://[::1]:7682/")
+    assert "request   none: 'a b' is no host" in site.ask_refused("http://a b/")
+
+
+def test_vhosts_of_one_port_at_different_addresses(site: Site) -> None:
+    told = site.ask("http://two.test:7684/plain.txt")
+    assert "(which of the listeners below it is, depends on the address of two.test)" in told
+    first, second = told.split("\nlistener")[1:]
+    assert first.startswith("  127.0.0.1:7684\nvhost     one.test")
+    assert second.startswith("  127.0.0.2:7684\nvhost     two.test")
+    alone = site.ask("http://127.0.0.2:7684/plain.txt")
+    assert alone.count("listener") == 1
+    assert "vhost     two.test" in alone
+
+
+def test_unix_sockets(site: Site) -> None:
+    told = site.ask(f"unix:{site.home}/u.sock:/plain.txt")
+    assert "listener  unix:/u.sock\nvhost     u.test" in told
+    assert "answer    200 OK" in told
+    assert "vhost     v.test" in site.ask_refused(f"unix:{site.home}/u.sock:http://v.test/")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_tls_vhosts_do_not_listen_yet(site: Site, scheme: str) -> None:
+    told = site.ask_refused(f"{scheme}://tls.test:7443/")
+    assert "vhosts[6]: tls.test does not listen: TLS is not served by this version)" in told
+    assert "none: no vhost listens on port 7443" in told
+
+
+def test_https_on_a_plain_port(site: Site) -> None:
+    told = site.ask_refused("https://a.test:7681/")
+    assert "listener  none for TLS: port 7681 is plain http, ask with http://" in told
+    assert "answer" not in told
+
+
+# Mounts and handlers.
+
+
+def test_no_mount_fits(site: Site) -> None:
+    told = site.ask_refused("http://c.test:7681/other")
+    assert "mount     none: no mountpoint fits '/other'\nanswer    404 Not Found\n" in told
+
+
+def test_an_exact_mount(site: Site) -> None:
+    told = site.ask("/exact/")
+    assert "vhosts[0].mounts[2]; exactly this path)" in told
+    assert "file      /www/ten.txt" in told
+
+
+def test_a_redirect_shows_where_to(site: Site) -> None:
+    told = site.ask("/r/a?b=c")
+    assert "handler   redirect for >https://else.test/x\n" in told
+    assert "answer    301 Moved Permanently\n          Location: https://else.test/x/a?b=c\n" in told
+
+
+def test_a_directory_without_slash_shows_where_to(site: Site) -> None:
+    told = site.ask("/sub")
+    assert "file      /www/sub\n" in told
+    assert "answer    301 Moved Permanently\n          Location: http://a.test:7681/sub/\n" in told
+
+
+def test_basic_auth_and_what_is_behind_it(site: Site) -> None:
+    told = site.ask_refused("/auth/plain.txt")
+    assert "auth      basic-auth with /pw; this request has no name and password\n" in told
+    assert "answer    401 Unauthorized: name and password required\n" in told
+    assert 'WWW-Authenticate: Basic realm="lwsws"\n' in told
+    assert "logged in 200 OK\n          Content-Type: text/plain\n" in told
+    assert "logged in 404 Not Found: there is no such file\n" in site.ask_refused("/auth/nope")
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize("url, kind", [("/cgi", "cgi"), ("/proxy/x", "proxy")])
+def test_mounts_of_a_later_version(site: Site, url: str, kind: str) -> None:
+    told = site.ask_refused(url)
+    assert f"handler   {kind} for " in told
+    assert ", which this version does not serve\n" in told
+    assert f"answer    501 Not Implemented: {kind} mounts are not served by this version" in told
+
+
+# Files.
+
+
+def test_the_default_of_a_directory(site: Site) -> None:
+    assert "file      /www/sub/index.html\nanswer    200 OK\n" in site.ask("/sub/")
+    told = site.ask_refused("/nodefault/")
+    assert "answer    404 Not Found: there is no such file, the default of its directory\n" in told
+
+
+@pytest.mark.parametrize("url, why", [
+    ("/nope", "404 Not Found: there is no such file\n"),
+    ("/.hidden.txt", '404 Not Found: names that begin with a dot are not served; "dotfiles": "1" in'),
+    ("/.git/config.txt", "404 Not Found: names that begin with a dot are not served"),
+    ("/.well-known/.x/y.txt", "404 Not Found: names that begin with a dot are not served"),
+    ("/out.txt", '404 Not Found: a link leads out of /www, to /secret.txt; "follow-symlinks": "yes"'),
+    ("/loop.txt", "404 Not Found: a link leads nowhere"),
+    ("/nolinks/link.txt", "404 Not Found: there is a link on the way, and the mount has follow-symlinks no"),
+    ("/nolinks/dirlink/a.txt", "404 Not Found: there is a link on the way"),
+    ("/fifo.txt", "404 Not Found: it is not a regular file"),
+    ("/gone/x", "404 Not Found: there is no directory /nowhere"),
+    ("/weird.zzz", "415 Unsupported Media Type: Files of this kind are not served here; "),
+    ("/%zz", "400 Bad Request: the path '/%zz' has a % without two hex digits"),
+])
+def test_what_is_refused_and_why(site: Site, url: str, why: str) -> None:
+    assert f"answer    {why}" in site.ask_refused(url)
+
+
+def test_an_unknown_suffix_shows_what_to_configure(site: Site) -> None:
+    assert '; "extra-mimetypes": { ".zzz": "the/type" } in the mount' in site.ask_refused("/weird.zzz")
+
+
+@pytest.mark.parametrize("url", ["/.well-known/note.txt", "/all/.hidden.txt", "/nolinks/plain.txt"])
+def test_what_looks_like_it_is_refused_but_is_served(site: Site, url: str) -> None:
+    assert "answer    200 OK\n" in site.ask(url)
+
+
+def test_the_path_as_the_server_sees_it(site: Site) -> None:
+    assert "path      '/a b.txt', decoded and without dot segments\n" in site.ask("/sub/../a%20b.txt")
+    assert "path " not in site.ask("/plain.txt?q")
+
+
+def test_a_precompressed_sibling(site: Site) -> None:
+    told = site.ask("/pre.js")
+    assert "file      /www/pre.js\n" in told
+    assert "Content-Encoding: br\n" in told
+
+
+def test_error_documents(site: Site) -> None:
+    told = site.ask_refused("http://b.test:7681/nope")
+    assert "404 Not Found: there is no such file\n          with the page of error-document-404, /pl" in told
+    told = site.ask_refused("http://c.test:7681/c/nope")
+    assert "with the built-in page, for the error-document-404 /no.html cannot be served\n" in told
+    assert "error-document-404" not in site.ask_refused("/nope")
+
+
+# What it must not do.
+
+
+def test_it_leaves_no_trace(site: Site) -> None:
+    before = sorted(os.listdir(site.home)), open_fds()
+    site.ask("/plain.txt")
+    site.ask("/big.txt")
+    site.ask_refused("/auth/nope")
+    site.ask(f"unix:{site.home}/u.sock:/plain.txt")
+    assert (sorted(os.listdir(site.home)), open_fds()) == before
+
+
+def test_root_is_given_up_before_anything_is_asked(site: Site) -> None:
+    """Who reads the files then finds what has changed until then."""
+    def become() -> None:
+        (site.home / "www" / "plain.txt").write_text("changed in between\n")
+
+    lines, _ = explain(site.config, "/plain.txt", become)
+    assert "          Content-Length: 19" in lines
+
+
+@pytest.mark.parametrize("target", [
+    "/", "/sub", "/plain.txt", "/deep/er/ten.txt", "/exact", "/exact/x", "/auth/", "/cgi", "/r/x",
+    "/gone/", "/.hidden.txt", "/out.txt", "/weird.zzz", "/nodefault/", "/pre.js", "/big.txt", "/empty.txt",
+])
+def test_it_says_what_serving_answers(site: Site, tmp_path: Path, target: str) -> None:
+    """The same request on a connection gets the status and the fields that were told."""
+    bench = Bench(tmp_path / "again", *vhosts(tmp_path, tmp_path / "www")[:1])
+    try:
+        peer = bench.connect()
+        answer = peer.get(target, "Accept-Encoding: gzip, br, zstd", host="a.test:7681")
+    finally:
+        bench.close()
+    told = site.lines(target, answer.status < 400)
+    assert f"answer    {answer.status} " in told
+    for name in ("Location", "Content-Type", "Content-Encoding", "Content-Length", "Cache-Control"):
+        value = answer.get(name)
+        assert value is None or f"          {name}: {value}\n" in told

@@ -1,0 +1,279 @@
+"""The service under its limits, and how it ends: what is open, what is left behind, what is logged."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from pathlib import Path
+from typing import Iterator, Tuple
+
+import pytest
+
+from lwsws.server.service import BindError, connection_limit
+from tests.server.support import BODY, PASS_SECONDS, REQUEST, Host
+from tests.support.docroot import open_fds
+from tests.support.server import connect
+
+BIG = 16 << 20     # more than socket buffers take
+
+
+def refused(address: Tuple[str, int]) -> bool:
+    """Whether nobody listens there."""
+    try:
+        connect(address).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+# How many connections.
+
+
+def test_at_the_limit_the_next_ones_wait(host: Host, port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    service = host.started({"port": port}, max_connections=2)
+    first, second = host.connect(port), host.connect(port)
+    host.until(lambda: len(service.context.connections) == 2)
+    assert "2 connections are open: accepting no more until one closes" in capfd.readouterr().err
+    third = host.connect(port)
+    third.sendall(REQUEST)
+    second.sendall(REQUEST)
+    assert host.received(second).endswith(BODY)
+    with pytest.raises(BlockingIOError):
+        third.recv(1)
+    first.close()
+    assert host.received(third).endswith(BODY)
+    assert len(service.context.connections) == 2
+
+
+def test_the_limit_counts_for_all_listeners_together(host: Host, port: int) -> None:
+    path = str(host.home / "s")
+    service = host.started({"port": port}, {"unix-socket": "1", "interface": path}, max_connections=1)
+    first = host.connect(port)
+    host.until(lambda: service.context.connections)
+    second = host.connect(path)
+    second.sendall(REQUEST)
+    first.sendall(REQUEST)
+    assert host.received(first).endswith(BODY)
+    with pytest.raises(BlockingIOError):
+        second.recv(1)
+    first.close()
+    assert host.received(second).endswith(BODY)
+
+
+@pytest.fixture
+def file_limit() -> Iterator[int]:
+    """A limit on open files of 1000 for this test."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, before[1]))
+    yield 1000
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_without_a_configured_limit_open_files_limit_connections(
+    host: Host, port: int, file_limit: int
+) -> None:
+    assert connection_limit() == file_limit - 64
+    assert host.service({"port": port}).max_connections == file_limit - 64
+    assert host.service({"port": port}, max_connections=7).max_connections == 7
+
+
+# Stop.
+
+
+def test_stop_with_nothing_open_ends_at_once(
+    host: Host, port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = host.started({"port": port})
+    service.stop()
+    host.reactor.run()
+    assert refused(("127.0.0.1", port))
+    assert capfd.readouterr().err.endswith("N: stopping\n")
+
+
+def test_stop_closes_idle_connections(host: Host, port: int) -> None:
+    service = host.started({"port": port})
+    fresh, used = host.connect(port), host.connect(port)
+    used.sendall(REQUEST)
+    assert host.received(used).endswith(BODY)
+    host.until(lambda: len(service.context.connections) == 2)
+    service.stop()
+    host.reactor.run()
+    assert not service.context.connections
+    assert (fresh.recv(1), used.recv(1)) == (b"", b"")
+
+
+def test_stop_lets_a_request_finish(host: Host, port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    service = host.started({"port": port})
+    client = host.connect(port)
+    client.sendall(REQUEST[:-2])
+    host.until(lambda: service.context.connections)
+    host.reactor.run_once(PASS_SECONDS)     # in which the part of the request is read
+    service.stop()
+    assert "stopping: 1 connections still open, waiting up to 10 s" in capfd.readouterr().err
+    assert refused(("127.0.0.1", port))
+    client.sendall(REQUEST[-2:])
+    host.reactor.run()
+    answer = client.recv(1 << 16)
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.endswith(BODY)
+    assert client.recv(1) == b""
+
+
+def stuck_download(host: Host, port: int) -> socket.socket:
+    """A client that has begun to take a big file and goes on no more."""
+    (host.docroot / "big.txt").write_bytes(bytes(BIG))
+    client = host.connect(port)
+    client.sendall(REQUEST.replace(b"a.txt", b"big.txt"))
+    host.until(lambda: host.received(client))
+    return client
+
+
+def test_stop_waits_no_longer_than_configured(host: Host, port: int) -> None:
+    service = host.started({"port": port}, shutdown_timeout=3)
+    client = stuck_download(host, port)
+    service.stop()
+    host.reactor.run_once(0)
+    assert len(service.context.connections) == 1
+    host.clock.advance(3)
+    host.reactor.run()      # comes back: it was told to stop
+    service.close()
+    assert len(host.received(client, BIG)) < BIG
+
+
+def test_stop_lets_a_download_finish(host: Host, port: int) -> None:
+    service = host.started({"port": port})
+    client = stuck_download(host, port)
+    service.stop()
+    assert len(host.received(client, BIG)) > BIG - (1 << 20)
+    host.reactor.run()
+    assert not service.context.connections
+
+
+def test_a_second_stop_ends_at_once(host: Host, port: int) -> None:
+    service = host.started({"port": port})
+    stuck_download(host, port)
+    service.stop()
+    service.stop()
+    host.reactor.run()
+    assert len(service.context.connections) == 1
+
+
+# What is left behind.
+
+
+@pytest.mark.parametrize("opened, begun", [(False, False), (True, False), (True, True)])
+def test_close_leaves_no_descriptor_and_no_socket_file(
+    host: Host, port: int, opened: bool, begun: bool
+) -> None:
+    host.reactor.run_once(0)
+    before = open_fds()
+    path = host.home / "s"
+    service = host.service({"port": port, "interface": "", "access-log": str(host.home / "log")},
+                           {"unix-socket": "1", "interface": str(path)},
+                           {"port": port, "interface": "nope0"})
+    if opened:
+        service.open()
+        assert path.exists()
+    if begun:
+        service.start()
+    host.services.remove(service)
+    service.close()
+    del service
+    assert open_fds() == before
+    assert not path.exists()
+
+
+def test_open_connections_are_closed_with_the_service(host: Host, port: int) -> None:
+    host.reactor.run_once(0)
+    before = open_fds()
+    service = host.started({"port": port})
+    client = stuck_download(host, port)
+    service.close()
+    host.reactor.run_once(0)
+    client.close()
+    assert len(open_fds()) <= len(before) + 1   # the docroot, held by its handler until that goes
+
+
+def test_a_failing_start_leaves_no_descriptor(host: Host, port: int) -> None:
+    before = open_fds()
+    service = host.service({"port": port}, {"name": "b.test", "port": port, "interface": ""})
+    with pytest.raises(BindError):
+        service.open()
+    host.services.remove(service)
+    service.close()
+    del service
+    assert open_fds() == before
+    assert refused(("127.0.0.1", port))
+
+
+def test_the_socket_of_a_running_server_survives_the_start_of_a_second_one(host: Host) -> None:
+    """Issue 2 part 4: what is not ours is never deleted."""
+    path = host.home / "s"
+    host.started({"unix-socket": "1", "interface": str(path)})
+    second = host.service({"unix-socket": "1", "interface": str(path)})
+    with pytest.raises(BindError, match="another process listens on it"):
+        second.open()
+    second.close()
+    assert path.exists()
+
+
+def test_a_file_in_place_of_the_socket_survives_a_failing_start(host: Host) -> None:
+    path = host.home / "precious"
+    path.write_text("precious")
+    service = host.service({"unix-socket": "1", "interface": str(path)})
+    with pytest.raises(BindError, match="exists and is no socket"):
+        service.open()
+    service.close()
+    assert path.exists()
+
+
+def test_the_socket_of_the_next_server_survives_our_end(host: Host) -> None:
+    """It may start while we finish what is open."""
+    path = host.home / "s"
+    service = host.started({"unix-socket": "1", "interface": str(path)})
+    service.stop()
+    host.started({"unix-socket": "1", "interface": str(path)})
+    service.close()
+    assert path.exists()
+
+
+def test_a_name_with_at_is_abstract_as_in_the_original(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"@lwsws-test-{os.getpid()}"
+    host.started({"unix-socket": "1", "interface": name})
+    assert not os.path.exists(name)
+    client = host.connect("\0" + name[1:])
+    client.sendall(REQUEST)
+    assert host.received(client).endswith(BODY)
+
+
+# Logs.
+
+
+def test_usr1_reopens_the_logs_by_name(host: Host, port: int) -> None:
+    path = host.home / "log"
+    service = host.started({"port": port, "access-log": str(path)})
+    client = host.connect(port)
+    client.sendall(REQUEST)
+    assert host.received(client).endswith(BODY)
+    path.rename(host.home / "log.1")
+    service.reopen_logs()
+    client.sendall(REQUEST)
+    assert host.received(client).endswith(BODY)
+    host.reactor.run_once(0)
+    assert [(host.home / name).read_text().count("GET /a.txt") for name in ("log.1", "log")] == [1, 1]
+
+
+def test_what_was_broken_off_at_the_end_is_in_the_log(host: Host, port: int) -> None:
+    path = host.home / "log"
+    service = host.started({"port": port, "access-log": str(path)})
+    stuck_download(host, port)
+    service.stop()
+    service.stop()
+    host.reactor.run()
+    service.close()
+    host.services.remove(service)
+    assert "GET /big.txt" in path.read_text()
