@@ -35,6 +35,7 @@ LIFETIME = 0.4
 # A crowd of different requests must not fill the memory: at most this much per listening address.
 MAX_ENTRIES = 2048
 MAX_BYTES = 8 * 1024 * 1024
+# Longer requests (cookies) are found by essence only, and their bytes are not kept.
 MAX_REQUEST = 2048
 
 # Fields that can change an answer and are not in the essence: requests with one of them have none.
@@ -107,18 +108,22 @@ class Answers:
         By essence at first; by bytes when the same bytes come a second time in a row, so that the
         ever different requests of browsers do not fill the memory with entries of no use.
         """
-        key = essence(request)
+        key, raw = essence(request), request.raw
+        if len(raw) > MAX_REQUEST:
+            raw = b""
         if key is not None:
             before = self._by_essence.get(key)
             if before is None:
-                if self._has_room(len(request.raw) + len(known.payload)):
+                known.request = raw
+                # The key holds parts of the request; `known` will hold the bytes of one like it.
+                if self._has_room(len(request.raw) + MAX_REQUEST + len(known.payload)):
                     self._by_essence[key] = known
                 return
-            if before.request != request.raw:
-                before.request = request.raw
+            if before.request != raw:
+                before.request = raw
                 return
-        if len(request.raw) <= MAX_REQUEST and self._has_room(len(request.raw) + len(answer.payload)):
-            self._by_bytes[request.raw] = answer
+        if raw and self._has_room(len(raw) + len(answer.payload) + len(answer.log_tail)):
+            self._by_bytes[raw] = answer
 
     def _has_room(self, size: int) -> bool:
         if len(self._by_bytes) + len(self._by_essence) >= MAX_ENTRIES or self._size + size > MAX_BYTES:

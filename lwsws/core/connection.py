@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lwsws.core.context import Context
 
 # The reasons a deadline may be set for.  FIRST, HEAD and DRAIN are absolute: a byte does not move
-# them (LESSONS 3.8); IDLE, BODY and SEND are about lack of progress, never about total time.
+# them (LESSONS 3.8); IDLE, BODY, RESPONSE and SEND are about lack of progress, never about total time.
 FIRST = "nothing sent"
 HEAD = "request head incomplete"
 BODY = "request body stalled"
@@ -38,7 +38,8 @@ def peer_name(address: Any) -> str:
 class Connection:
     """One accepted peer.  Lives on the reactor thread."""
 
-    __slots__ = ("context", "transport", "role", "deadline", "ident", "peer", "closed")
+    __slots__ = ("context", "transport", "role", "deadline", "ident", "peer", "closed", "_sent",
+                 "_patience")
 
     def __init__(self, context: Context, sock: socket.socket, address: Any, role: Role) -> None:
         self.context = context
@@ -46,11 +47,18 @@ class Connection:
         self.deadline = Deadline(context.reactor.timers, self._expired)
         self.peer = peer_name(address)
         self.closed = False
+        self._sent = 0          # for expect_progress: the bytes sent before, and its seconds
+        self._patience = 0.0
         self.ident = context.register(self)
         self.role = role
         role.start(self)
-        if not self.closed:
+        if self.closed:
+            return
+        try:
             self.transport.start()
+        except OSError as error:    # the kernel watches as many sockets as it can
+            log.warn(f"conn {self.ident}: {error.strerror}")
+            self.abort()
 
     def switch_role(self, role: Role, leftover: bytes) -> None:
         """Change what the bytes mean from now on; `leftover` was read by the old role but not used."""
@@ -58,7 +66,7 @@ class Connection:
             log.info(f"conn {self.ident}: {type(self.role).__name__} -> {type(role).__name__}")
         self.role = role
         role.start(self)
-        if leftover and not self.closed:
+        if leftover and not self.transport.closing:
             role.data_received(leftover)
 
     # What the transport says.
@@ -81,8 +89,10 @@ class Connection:
         self.deadline.clear()
         if exc is not None and log.enabled(log.INFO):
             log.info(f"conn {self.ident}: lost: {exc}")
-        self.role.closed(exc)
-        self.context.unregister(self)
+        try:
+            self.role.closed(exc)
+        finally:
+            self.context.unregister(self)
 
     # What roles ask for.
 
@@ -90,11 +100,19 @@ class Connection:
         """Set the one deadline: something must happen within `seconds`, else the role hears `why`."""
         self.deadline.set(self.context.reactor.now + seconds, why)
 
+    def expect_progress(self, seconds: float, why: str) -> None:
+        """The same for reasons that are about lack of progress in sending: set once, and only bytes that
+        the peer takes move it.  Bytes that it sends do not (LESSONS 3.8)."""
+        if self.deadline.why != why:
+            self._sent = self.transport.bytes_taken()
+            self._patience = seconds
+            self.expect(seconds, why)
+
     def close(self, linger: bool = False) -> None:
         """Flush what is queued, then close; `linger` reads on for a moment so that the peer gets
         our last answer even if it is still sending (RFC 9112 9.6)."""
         if self.transport.size:
-            self.expect(self.context.limits.send_timeout, SEND)
+            self.expect_progress(self.context.limits.send_timeout, SEND)
         else:
             self.deadline.clear()
         self.transport.close(linger=linger)
@@ -104,15 +122,21 @@ class Connection:
         self.transport.abort()
 
     def _expired(self, why: str) -> None:
-        if why == SEND:
-            waited = self.context.reactor.now - self.transport.last_progress
-            left = self.context.limits.send_timeout - waited
-            if left > 0 and self.transport.size:
-                self.expect(left, SEND)
-                return
+        if why in (SEND, RESPONSE) and self._progressed(why):
+            return
         if log.enabled(log.INFO):
             log.info(f"conn {self.ident}: deadline: {why}")
         if self.transport.closing:
             self.transport.abort()
         else:
             self.role.expired(why)
+
+    def _progressed(self, why: str) -> bool:
+        """Wait again for `why` if the peer took something since the deadline was set."""
+        sent, self._sent = self._sent, self.transport.bytes_taken()
+        if self._sent == sent:
+            return False
+        # When it took the last byte is known only of those that made room for more of ours.
+        waited = self.context.reactor.now - self.transport.last_progress
+        self.expect(max(self._patience - waited, self._patience / 2), why)
+        return True

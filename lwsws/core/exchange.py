@@ -173,15 +173,15 @@ class Exchange:
         self.conn.transport.write(head, more=more and not self._bodiless)
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the body."""
-        if self._bodiless or not data or self.conn.closed:
+        """Send a piece of the body; nothing once the answer is finished, be it by a deadline of ours."""
+        if self._bodiless or not data or self.closed:
             return
         self._count(len(data))
         self.conn.transport.write(chunk(data) if self._chunked else data)
 
     def send_file(self, part: FileSlice) -> None:
         """Send a piece of the body from a file; only after a `start` with a length."""
-        if self._bodiless or self.conn.closed:
+        if self._bodiless or self.closed:
             part.close()
             return
         self._count(part.remaining)
@@ -225,9 +225,11 @@ class Exchange:
         # RFC 9110 6.4.1: no body in answers to HEAD, nor in 1xx, 204 and 304.
         no_length = status == 304 or status == 204
         self._bodiless = no_length or request.method == "HEAD"
-        if length is not None:
-            if not no_length:
-                fields.append(("Content-Length", str(length)))
+        self._chunked = False
+        if no_length:
+            pass    # RFC 9110 8.6, RFC 9112 6.1: neither Content-Length nor Transfer-Encoding
+        elif length is not None:
+            fields.append(("Content-Length", str(length)))
         elif request.version == "1.1":
             self._chunked = True
             fields.append(("Transfer-Encoding", "chunked"))

@@ -23,8 +23,11 @@ calls of write(), close() or abort() did, so that nothing ever happens to it in 
 from __future__ import annotations
 
 import enum
+import fcntl
 import functools
 import socket
+import struct
+import termios
 from typing import Any, Optional
 
 from lwsws.net.output import FileEnded, FileSlice, OutputQueue
@@ -41,9 +44,14 @@ LOW = 64 * 1024
 # At most so much is sent on one socket in a pass; what fills a line of 100 Mbit/s for 40 ms.
 SENDFILE_CHUNK = 512 * 1024
 # How long and how much we go on reading after our last byte.  A close with unread bytes makes the kernel send
-# a reset, which may destroy our answer before the peer has read it (RFC 9112 9.6).
+# a reset, which may destroy our answer before the peer has read it (RFC 9112 9.6).  An eager client has
+# megabytes on the way when it is told that its upload is not wanted.
 LINGER_SECONDS = 2.0
-LINGER_BYTES = 256 * 1024
+LINGER_BYTES = 16 * 1024 * 1024
+
+
+# What TIOCOUTQ (tcp(7): SIOCOUTQ) answers.
+UNSENT = struct.Struct("i")
 
 
 def lost(exc: Exception) -> ConnectionLost:
@@ -140,6 +148,17 @@ class Transport:
     def size(self) -> int:
         """How many bytes are queued."""
         return 0 if self._queue is None else self._queue.size
+
+    def bytes_taken(self) -> int:
+        """How many of the bytes sent have left the kernel's send queue, which can hold megabytes: for TCP
+        those that the peer's side has acknowledged.  A system call, so not for each request."""
+        if self._state is CLOSED:
+            return self.bytes_sent
+        try:
+            queued: int = UNSENT.unpack(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(UNSENT.size)))[0]
+        except OSError:
+            return self.bytes_sent
+        return self.bytes_sent - queued
 
     @property
     def peer(self) -> Any:

@@ -36,14 +36,20 @@ from lwsws.wire.http1_write import response_head
 # (10 s by default): browsers open spare connections ahead of need.
 FIRST_FACTOR = 2
 
-# Seconds a handler may take to begin its answer, unless it sets limits of its own.
+# Seconds a handler may take to begin its answer, and for each next part of it.
 RESPONSE_TIMEOUT = 60
 
 # A body that nobody wants is read to its end up to this size, because a new connection costs more.
 DRAIN_LIMIT = 64 * 1024
 
-# Pipelined bytes that may wait in the reader while an answer is under way.
+# Pipelined bytes that may wait in the reader while an answer is under way, and the head of one request more.
 READ_AHEAD = 64 * 1024
+
+# Requests, or pieces of a body, acted on in one turn: a millisecond's work.  A read can hold 1,500 requests.
+EVENTS_PER_TURN = 32
+
+# Deadlines that pass without a word, because no request has been begun.
+UNANSWERED = (FIRST, IDLE, HEAD)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HTML = ("Content-Type", CONTENT_TYPE)
@@ -59,7 +65,7 @@ class HttpRole(Role):
     """HTTP/1.1 and 1.0, server side (RFC 9110, RFC 9112)."""
 
     __slots__ = ("vhosts", "reader", "exchange", "_request_done", "_flushing", "_advancing", "_peer_eof",
-                 "_closing", "_paused", "_keepalive")
+                 "_closing", "_paused", "_goes_on", "_keepalive")
 
     def __init__(self, vhosts: VhostSet) -> None:
         self.vhosts = vhosts
@@ -71,6 +77,7 @@ class HttpRole(Role):
         self._peer_eof = False
         self._closing = False           # no further request after the current one
         self._paused = False
+        self._goes_on = False           # call_soon is going to call _go_on
         self._keepalive = 0.0
 
     def start(self, conn: Connection) -> None:
@@ -88,8 +95,8 @@ class HttpRole(Role):
             if self.exchange is None:
                 data, answer = send_remembered(self.conn, self.vhosts.answers, data)
                 if answer is not None:
-                    self._after_remembered(answer)
-                if not data:
+                    self._after_remembered(answer, data)
+                if not data or self.conn.transport.closing:
                     return
             reader = self.reader = RequestReader(self.conn.context.limits.request)
         reader.receive_data(data)
@@ -118,18 +125,18 @@ class HttpRole(Role):
 
     def expired(self, why: str) -> None:
         """Too slow: say 408 where a request is incomplete and an answer is still possible."""
-        exchange = self.exchange
-        if why == HEAD:
+        conn, exchange = self.conn, self.exchange
+        if why == HEAD and self.reader is not None:
             self._refuse(RemoteProtocolError(408, "the request was not complete in time"))
         elif why == BODY and exchange is not None and not exchange.started:
             self._refuse(RemoteProtocolError(408, "the request body stopped coming"))
         elif why == RESPONSE and exchange is not None and not exchange.started:
             self._closing = True
             self.fail(exchange, HttpError(503, "the answer took too long"))
-        elif why in (FIRST, IDLE, DRAIN):
-            self.conn.close()
+        elif why in UNANSWERED or why == DRAIN:
+            conn.close(linger=why == DRAIN)
         else:
-            self.conn.abort()
+            conn.abort()
 
     def shutdown(self) -> None:
         """Close now if no request is under way, else after its answer."""
@@ -147,15 +154,15 @@ class HttpRole(Role):
         if exchange.consumer is not None and not exchange.finished:
             exchange.consumer.aborted()
 
-    def _after_remembered(self, answer: Answer) -> None:
-        """An answer from memory is on its way: close, or wait for the next request."""
+    def _after_remembered(self, answer: Answer, left: bytes) -> None:
+        """An answer from memory is on its way: close, or wait for the next request; `left` came behind it."""
         conn = self.conn
+        self._keepalive = answer.keepalive
         if not answer.keep_alive or conn.context.stopping:
-            conn.close()
+            conn.close(linger=left != b"")
         elif conn.transport.size:
-            conn.expect(conn.context.limits.send_timeout, SEND)
+            conn.expect_progress(conn.context.limits.send_timeout, SEND)
         else:
-            self._keepalive = answer.keepalive
             conn.expect(answer.keepalive, IDLE)
 
     # The slow path: events of the reader.
@@ -165,17 +172,40 @@ class HttpRole(Role):
         if self._advancing:
             return
         self._advancing = True
+        sound = False
+        try:
+            self._act_on_events()
+            sound = True
+        finally:
+            self._advancing = False
+            if not sound:
+                self.conn.abort()   # a fault of a consumer, which the reactor logs
+        self._settle()
+
+    def _act_on_events(self) -> None:
+        left = EVENTS_PER_TURN
         try:
             while self.reader is not None and self._takes_event():
+                if not left:
+                    self._go_on_soon()
+                    break
                 event = self.reader.next_event()
                 if event is None:
                     break
                 self._act_on(event)
+                left -= 1
         except RemoteProtocolError as error:
             self._refuse(error)
-        finally:
-            self._advancing = False
-        self._settle()
+
+    def _go_on_soon(self) -> None:
+        """Let the other connections have their turn first (LESSONS 3.39)."""
+        if not self._goes_on:
+            self._goes_on = True
+            self.conn.context.reactor.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self._advance()
 
     def _takes_event(self) -> bool:
         exchange = self.exchange
@@ -205,16 +235,17 @@ class HttpRole(Role):
         conn, reader = self.conn, self.reader
         if conn.transport.closing:
             return
-        if reader is not None:
-            if self.exchange is None and not reader.started:
-                self.reader = None
-            elif self._paused != (reader.buffered > READ_AHEAD):
-                self._paused = not self._paused
-                if self._paused:
-                    conn.transport.pause_reading()
-                else:
-                    conn.transport.resume_reading()
-        if self.exchange is None and (self._peer_eof or self._closing) and self.reader is None:
+        if reader is not None and self.exchange is None and not reader.started:
+            self.reader = reader = None
+        # A head within its limit always comes to its end, else reading would wait for itself.
+        ahead = reader is not None and reader.buffered > READ_AHEAD + conn.context.limits.request.head_bytes
+        if ahead != self._paused:
+            self._paused = ahead
+            if ahead:
+                conn.transport.pause_reading()
+            else:
+                conn.transport.resume_reading()
+        if self.exchange is None and (self._peer_eof or self._closing) and reader is None:
             conn.close()
         else:
             self._set_deadline()
@@ -226,19 +257,21 @@ class HttpRole(Role):
         if conn.transport.closing:
             return
         if conn.transport.size:
-            conn.expect(limits.send_timeout, SEND)
+            conn.expect_progress(limits.send_timeout, SEND)
         elif exchange is None:
-            if self.reader is None:
+            # Each of these is set once for a request: an empty line in front of it moves none (LESSONS 3.8).
+            if self.reader is not None:
+                if conn.deadline.why != HEAD:
+                    conn.expect(limits.timeout, HEAD)
+            elif conn.deadline.why not in UNANSWERED:
                 conn.expect(self._keepalive, IDLE)
-            elif conn.deadline.why != HEAD:
-                conn.expect(limits.timeout, HEAD)
         elif exchange.finished:
             if conn.deadline.why != DRAIN:
                 conn.expect(limits.timeout, DRAIN)
         elif not self._request_done and exchange.consumer is not None:
             conn.expect(limits.timeout, BODY)
-        elif conn.deadline.why != RESPONSE:
-            conn.expect(RESPONSE_TIMEOUT, RESPONSE)
+        else:
+            conn.expect_progress(RESPONSE_TIMEOUT, RESPONSE)
 
     # One request.
 
@@ -311,8 +344,9 @@ class HttpRole(Role):
     def body_wanted(self, exchange: Exchange) -> None:
         """Say 100 if the client waits for it, then let the body flow."""
         reader = self.reader
-        if exchange.request.expect_continue and not self._request_done and reader is not None \
-                and not reader.buffered:
+        # RFC 9110 10.1.1: no 100 once the final answer has begun, nor when the body is coming already.
+        if exchange.request.expect_continue and not self._request_done and not exchange.started \
+                and reader is not None and not reader.buffered:
             self.conn.transport.write(CONTINUE)
         self._advance()
 
@@ -320,6 +354,7 @@ class HttpRole(Role):
         """Answer with an error page, or abort an answer that has begun: never a false end."""
         if exchange.closed:
             return
+        exchange.cacheable = False
         if exchange.started:
             log.info(f"conn {self.conn.ident}: answer broken off: {error.status} {error.why}")
             self.conn.abort()

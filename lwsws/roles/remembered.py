@@ -20,7 +20,7 @@ HEAD_END = b"\r\n\r\n"
 
 
 def send_remembered(conn: Connection, answers: Answers, data: bytes) -> Tuple[bytes, Optional[Answer]]:
-    """Answer what is remembered of `data`: (bytes that must be parsed, last answer sent if any).
+    """Answer what is remembered of `data`: (bytes that are left, last answer sent if any).
 
     Nothing is answered while earlier answers wait in the output: a client that does not read must not
     fill it (LESSONS 3.40).
@@ -56,8 +56,7 @@ def _send_pipelined(conn: Connection, answers: Answers, data: bytes,
         size += len(answer.payload)
         start = end
         if not answer.keep_alive:
-            start = len(data)   # RFC 9112 9.6: nothing after a request that asked to close is answered
-            break
+            break   # RFC 9112 9.6: nothing after a request that asked to close is answered
         end = data.find(HEAD_END, start) + len(HEAD_END)
     conn.transport.write(b"".join(payloads))
     return data[start:], last

@@ -54,7 +54,8 @@ def test_without_mounts_nothing_matches() -> None:
 
 
 def test_first_of_two_equal_mountpoints_wins() -> None:
-    found: Optional[MountPoint] = Routes([mount("/dup", origin="a"), mount("/dup", origin="b")]).match("/dup/x")
+    routes = Routes([mount("/dup", origin="a"), mount("/dup", origin="b")])
+    found: Optional[MountPoint] = routes.match("/dup/x")
     assert found is not None and found.origin == "a"
 
 

@@ -21,7 +21,8 @@ def vhost(name: str) -> Vhost:
 def vhosts() -> VhostSet:
     reactor = Reactor()
     reactor.close()
-    return VhostSet([vhost("a.test"), vhost("b.test"), vhost("sub.b.test"), vhost("a.test")], Answers(reactor))
+    names = ("a.test", "b.test", "sub.b.test", "a.test")
+    return VhostSet([vhost(name) for name in names], Answers(reactor))
 
 
 @pytest.mark.parametrize("name, found", [

@@ -48,7 +48,8 @@ class Answer(NamedTuple):
         return values[0] if values else None
 
 
-def write_config(directory: Path, vhosts: Sequence[Dict[str, Any]], settings: Optional[Dict[str, Any]] = None) -> Path:
+def write_config(directory: Path, vhosts: Sequence[Dict[str, Any]],
+                 settings: Optional[Dict[str, Any]] = None) -> Path:
     """Write a configuration directory of `vhosts` and `global` settings; returns it."""
     (directory / "conf.d").mkdir(parents=True, exist_ok=True)
     (directory / "conf").write_text(json.dumps({"global": settings or {}}))
@@ -67,7 +68,7 @@ class Bench:
     """A built configuration that peers can connect to."""
 
     def __init__(self, directory: Path, *vhosts: Dict[str, Any], **settings: Any) -> None:
-        """`vhosts` without name and port get localhost and 7681; `settings` are global keys with `_` for `-`."""
+        """`vhosts` get localhost and 7681 as name and port; `settings` are global keys with `_` for `-`."""
         complete = [{"name": "localhost", "port": "7681", **vhost} for vhost in vhosts]
         named = {key.replace("_", "-"): value for key, value in settings.items()}
         self.config = load_config(write_config(directory / "etc", complete, named))
@@ -87,7 +88,8 @@ class Bench:
         """Put `handler` at `prefix` of the first vhost, beside what is configured."""
         vhost = self.vhosts().default
         extra = MountPoint(prefix, handler, vhost.headers, vhost.keepalive, max_body)
-        configured = [build_mount(mount, self.config.vhosts[0], (), Shared(self.reactor)) for mount in self.config.vhosts[0].mounts]
+        config, shared = self.config.vhosts[0], Shared(self.reactor)
+        configured = [build_mount(mount, config, (), shared) for mount in config.mounts]
         vhost.routes = Routes([extra, *configured])
 
     def vhosts(self) -> VhostSet:
