@@ -21,7 +21,7 @@ PACKAGE = os.path.dirname(os.path.abspath(__file__))
 USAGE = """\
 Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
        lwsws [-c DIR] -t | -T | --explain URL  look at it without serving
-       lwsws passwd [options] FILE USER        edit a password file (lwsws passwd -h)
+       lwsws passwd [options] FILE USER        edit a password file
 
   -c, --configs DIR   directory with `conf` and `conf.d/` (default /etc/lwsws;
                       where that has no `conf`, the bundled example is served)
@@ -30,14 +30,16 @@ Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
                       8 info, 16 debug)
   -t, --test          check the configuration: all faults with file, line and
                       column; exit code 0 if it is in order, else 1
-  -T, --dump          print the effective configuration as JSON, secrets left out
-      --explain URL   say which listener, vhost, mount, handler and file a request
-                      for URL would meet, and why
+  -T, --dump          print the configuration in force as JSON, without secrets
+      --explain URL   say which listener, vhost, mount, handler and file a GET
+                      of URL would meet, and what the answer would be, and why;
+                      URL is http://name:port/path, /path or unix:/a.sock:/path
   -n                  do not look for plugins in the default directory
   -h, --help          this text
   -V, --version       the version
 
-Signals: TERM or INT finish what is open and stop; USR1 reopens the access logs.
+Signals: TERM and INT finish what is open and stop;
+         USR1 reopens the access logs.
 """
 
 LONG_OPTIONS = ["configs=", "debug=", "test", "dump", "explain=", "help", "version"]

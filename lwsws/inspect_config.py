@@ -63,7 +63,7 @@ def explain_url(directory: str, data_dir: str, url: str) -> int:
         return 1
     if fatal:
         lines.append("but       the server will not start with this configuration")
-    elif identity is not None and identity.uid != os.getuid():
+    elif identity is not None and os.getuid() not in (0, identity.uid):
         others = f"; the server, if root starts it, is uid {identity.uid}"
         lines.append(f"but       asked as uid {os.getuid()}{others}")
     return 0 if _print(lines) and served and not fatal else 1

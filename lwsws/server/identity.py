@@ -13,7 +13,6 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from lwsws.config.model import GlobalConfig
 
-
 # The largest number means "leave it" to chown(2), so nobody has it.
 MAX_ID = 2 ** 32 - 2
 

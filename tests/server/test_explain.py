@@ -212,6 +212,7 @@ def test_the_default_of_a_directory(site: Site) -> None:
     ("/nope", "404 Not Found: there is no such file\n"),
     ("/.hidden.txt", '404 Not Found: names that begin with a dot are not served; "dotfiles": "1" in'),
     ("/.git/config.txt", "404 Not Found: names that begin with a dot are not served"),
+    ("/nolinks/.hidden.txt", "404 Not Found: names that begin with a dot are not served"),
     ("/.well-known/.x/y.txt", "404 Not Found: names that begin with a dot are not served"),
     ("/out.txt", '404 Not Found: a link leads out of /www, to /secret.txt; "follow-symlinks": "yes"'),
     ("/loop.txt", "404 Not Found: a link leads nowhere"),

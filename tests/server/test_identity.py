@@ -56,6 +56,21 @@ def test_a_group_alone_keeps_the_user() -> None:
     assert identity == Identity(os.getuid(), GROUP.gr_gid, [GROUP.gr_gid])
 
 
+def test_the_groups_that_a_user_is_a_member_of_come_along() -> None:
+    member = next(((user, group) for group in grp.getgrall() for user in group.gr_mem), None)
+    if member is None:
+        pytest.skip("no user of this system is a member of a further group")
+    identity = resolve(GlobalConfig(username=member[0]))
+    assert identity is not None
+    assert member[1].gr_gid in identity.groups
+
+
+def test_a_number_that_no_user_has_stands_for_its_group_too() -> None:
+    numbers = {entry.pw_uid for entry in pwd.getpwall()}
+    unknown = next(number for number in range(64711, 65000) if number not in numbers)
+    assert resolve(GlobalConfig(uid=unknown)) == Identity(unknown, unknown, [unknown])
+
+
 def test_a_user_by_number_does_not_keep_the_group_of_root() -> None:
     identity = resolve(GlobalConfig(uid=USER.pw_uid))
     assert identity is not None
@@ -75,6 +90,7 @@ def test_unknown_names(settings: GlobalConfig, message: str) -> None:
 @pytest.mark.parametrize("perms, owner", [
     ("", (-1, -1)),
     ("4711:4712", (4711, 4712)),
+    ("4294967294:0", (4294967294, 0)),
     ("4711", (4711, -1)),
     (":4712", (-1, 4712)),
     (f"{USER.pw_name}:{GROUP.gr_name}", (USER.pw_uid, GROUP.gr_gid)),

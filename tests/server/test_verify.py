@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import struct
 import tempfile
 from pathlib import Path
 from typing import Iterator, List
@@ -140,6 +141,12 @@ def test_what_costs_only_a_part(home: Path, vhost: str, settings: str, reason: s
     assert (told(fault, home), fault.fatal) == (reason, False)
 
 
+def test_a_path_of_a_socket_may_be_as_long_as_the_kernel_takes(home: Path) -> None:
+    room = 107 - len(f"{home}/")
+    assert faults(home, '"unix-socket": "1", "interface": "HOME/%s"' % ("x" * room)) == []
+    assert len(faults(home, '"unix-socket": "1", "interface": "HOME/%s"' % ("x" * (room + 1)))) == 1
+
+
 def test_a_zip_archive_is_told_apart(home: Path) -> None:
     (home / "a.zip").write_bytes(b"PK")
     fault = only_fault(home, mount('"origin": "file://HOME/a.zip"'))
@@ -231,6 +238,22 @@ def test_a_directory_on_the_way(tree: Path) -> None:
     for name in ("www", "pw", ""):
         reason = f"the server's user 4711 may not enter '{tree}/inner' (chmod o+x it)"
         assert obstacle(str(tree / "inner" / name), ENTER, STRANGER) == reason
+
+
+@needs_root
+def test_an_access_list_is_not_second_guessed(tree: Path) -> None:
+    """Where there is one, the mode does not say who may read; acl(5)."""
+    path = tree / "inner" / "pw"
+    path.chmod(0o600)
+    owner, named, group, mask, others = (1, 6, -1), (2, 4, 4711), (4, 0, -1), (16, 4, -1), (32, 0, -1)
+    entries = [struct.pack("<HHi", *entry) for entry in (owner, named, group, mask, others)]
+    try:
+        os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + b"".join(entries))
+    except OSError as error:
+        pytest.skip(f"no access lists on this file system: {error}")
+    assert obstacle(str(path), READ, STRANGER) == ""
+    os.removexattr(path, "system.posix_acl_access")
+    assert obstacle(str(path), READ, STRANGER) != ""
 
 
 @needs_root
