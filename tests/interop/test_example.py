@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Dict, Iterator, Tuple
 
 import pytest
 
+from tests.support.programs import need
 from tests.support.server import Server, free_ports
 from tests.support.source import ROOT
 
@@ -84,3 +86,19 @@ def test_the_policy_lets_the_page_use_what_it_names(example: int) -> None:
         for path in re.findall(r'(?:src|href)="([^"]+)"', text):
             status = ask(example, "GET", path)[0].status
             assert (path, status) == (path, 404 if path == "/not-there.html" else 200)
+
+
+# No sandbox, as it may run as root; nothing that would speak to any other host.
+CHROMIUM = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
+--disable-background-networking --disable-component-update --disable-sync
+--virtual-time-budget=5000 --dump-dom""".split()
+
+
+def test_a_browser_runs_the_page_under_its_policy(example: int, tmp_path: Path) -> None:
+    """The script of the page turns each tile green whose answer is the one it hopes for."""
+    command = [need("chromium"), *CHROMIUM, f"--user-data-dir={tmp_path}", f"http://localhost:{example}/"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    page = done.stdout.decode()
+    assert re.findall(r'class="tile (\w+)"', page) == ["good"] * 4
+    assert re.findall(r'class="status">([^<]*)<', page) == ["200", "304", "206", "404"]
+    assert "This server\u2019s clock: " in page

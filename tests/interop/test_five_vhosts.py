@@ -1,0 +1,288 @@
+"""A config directory of five vhosts, each in its file: two share a port, one is on a unix socket, one on
+IPv6 only, and one on an interface that appears while the others serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+import pytest
+
+from tests.interop.conftest import Serve
+from tests.support.client import Answer, Client
+from tests.support.netns import Network
+from tests.support.programs import need
+from tests.support.server import Server, connect, file_mount, free_ports, site_server, write_config
+from tests.support.source import ROOT
+from tests.support.waiting import wait_until
+
+LATE = "lwst0"  # the interface that is not there at first
+LATE_ADDRESS = "192.0.2.7"  # RFC 5737: for documentation, so nobody has it
+LATE_SECONDS = 6.0  # the server looks every two seconds
+
+NAMES = ("alpha", "beta", "gamma", "delta", "epsilon")
+
+
+def docroot(folder: Path, name: str) -> Path:
+    """A directory whose one page says whose it is."""
+    root = folder / "www" / name
+    root.mkdir(parents=True)
+    (root / "index.html").write_text(f"<p>This is {name}</p>")
+    return root
+
+
+def five_vhosts(folder: Path, ports: List[int]) -> Path:
+    """The configuration directory; `ports` are for the two that share, the IPv6 and the late one."""
+    keys: List[Dict[str, Any]] = [
+        {"port": ports[0]},
+        {"port": str(ports[0])},
+        {"unix-socket": "1", "interface": str(folder / "gamma.sock")},
+        {"port": ports[1], "ipv6only": "on"},
+        {"port": ports[2], "interface": LATE, "noipv6": "1"},
+    ]
+    (folder / "conf.d").mkdir()
+    (folder / "conf").write_text('# the global section\n{"global": {"server-string": "five"}}\n')
+    for name, more in zip(NAMES, keys):
+        vhost = {"name": f"{name}.test", "mounts": [file_mount(docroot(folder, name))], **more}
+        text = f"# the site of {name}\n" + json.dumps({"vhosts": [vhost]}, indent=1)
+        (folder / "conf.d" / f"{name}.test").write_text(text)
+    return folder
+
+
+def ask(sock: socket.socket, host: str) -> Tuple[int, str]:
+    """Status and page of / on a new connection, with this Host field."""
+    with Client(sock) as client:
+        client.send(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answer: Answer = client.answer()
+        return answer.status, answer.body.decode()
+
+
+def page(name: str) -> Tuple[int, str]:
+    """What `ask` gives for the page of vhost `name`."""
+    return 200, f"<p>This is {name}</p>"
+
+
+@pytest.fixture(scope="module")
+def ports() -> List[int]:
+    """The ports of the two that share, of the IPv6 one and of the late one."""
+    return free_ports(3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the configuration, the pages and the unix socket are."""
+    return tmp_path_factory.mktemp("five")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, ports: List[int]) -> Iterator[Server]:
+    """The five vhosts on this machine, where the late interface never appears."""
+    with Server(five_vhosts(folder, ports), [("127.0.0.1", ports[0])]) as started:
+        yield started
+
+
+class TestOnThisMachine:
+    """All that needs neither root nor an interface."""
+
+    @pytest.mark.parametrize(
+        "host, name",
+        [
+            ("alpha.test", "alpha"),
+            ("beta.test", "beta"),
+            ("BETA.Test", "beta"),
+            ("beta.test:{}", "beta"),
+            ("www.beta.test", "beta"),
+            ("nobody.test", "alpha"),
+            ("127.0.0.1:{}", "alpha"),
+            ("gamma.test", "alpha"),
+        ],
+    )
+    def test_two_share_a_port(self, server: Server, ports: List[int], host: str, name: str) -> None:
+        assert ask(server.connect(), host.format(ports[0])) == page(name)
+
+    def test_without_a_name_the_first_one_answers(self, server: Server) -> None:
+        with Client(server.connect()) as client:
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.answer().body == page("alpha")[1].encode()
+
+    def test_the_unix_socket_is_for_its_owner_only(self, server: Server, folder: Path) -> None:
+        path = folder / "gamma.sock"
+        found = path.lstat()
+        assert stat.S_ISSOCK(found.st_mode)
+        assert stat.S_IMODE(found.st_mode) == 0o600
+        assert found.st_uid == os.getuid()
+        assert ask(connect(str(path)), "anything") == page("gamma")
+
+    def test_curl_talks_to_the_unix_socket(self, server: Server, folder: Path) -> None:
+        curl = [need("curl"), "-sS", "-m", "10", "--unix-socket", str(folder / "gamma.sock")]
+        done = subprocess.run(
+            [*curl, "-w", "%{http_code} %{num_connects}\n", "http://x/", "http://x/?2"],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        gamma = page("gamma")[1]
+        assert done.stdout.decode() == f"{gamma}200 1\n{gamma}200 0\n"
+
+    @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+    def test_the_ipv6_one_is_on_ipv6_only(self, server: Server, ports: List[int]) -> None:
+        assert ask(connect(("::1", ports[1])), "delta.test") == page("delta")
+        with pytest.raises(ConnectionRefusedError):
+            connect(("127.0.0.1", ports[1]))
+
+    @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+    def test_the_shared_port_is_on_both(self, server: Server, ports: List[int]) -> None:
+        assert ask(connect(("::1", ports[0])), "beta.test") == page("beta")
+
+    def test_the_log_says_what_is_where(self, server: Server, ports: List[int], folder: Path) -> None:
+        log = server.log()
+        text = (folder / "conf.d" / "epsilon.test").read_text()
+        line = text[: text.index('"interface"')].count("\n") + 1
+        default = "for alpha.test, beta.test; alpha.test answers unknown names"
+        assert f"listening on 0.0.0.0:{ports[0]} {default}\n" in log
+        assert f"listening on unix:{folder / 'gamma.sock'} for gamma.test\n" in log
+        assert f"http://beta.test:{ports[0]}/ -> file://{folder / 'www' / 'beta'}\n" in log
+        assert f"0.0.0.0:{ports[1]}" not in log
+        assert f"{folder / 'conf.d' / 'epsilon.test'}:{line}:17: vhosts[0].interface: there is" in log
+        assert f"there is no network interface '{LATE}' now" in log
+        assert f"{LATE} port {ports[2]} (IPv4): its address does not exist; looking for it" in log
+        assert log.count("looking for it") == 1
+
+
+class TestUnixSocketFile:
+    """What lies at the path of the socket before and after (LESSONS 3.35)."""
+
+    @pytest.fixture
+    def start(self, serve: Serve, tmp_path: Path) -> Callable[[], Server]:
+        root = docroot(tmp_path, "gamma")
+        vhost = {"unix-socket": "1", "interface": str(tmp_path / "sock"), "mounts": [file_mount(root)]}
+        return lambda: serve([vhost])
+
+    def test_it_is_removed_at_the_end(self, start: Callable[[], Server], tmp_path: Path) -> None:
+        server = start()
+        assert ask(server.connect(), "x") == page("gamma")
+        server.stop()
+        assert not os.path.lexists(tmp_path / "sock")
+
+    def test_one_that_a_crash_left_is_replaced(self, start: Callable[[], Server], tmp_path: Path) -> None:
+        start().kill()
+        assert stat.S_ISSOCK((tmp_path / "sock").lstat().st_mode)
+        assert ask(start().connect(), "x") == page("gamma")
+
+    @pytest.mark.parametrize("kind", ["file", "link", "directory"])
+    def test_anything_else_is_left_alone(self, tmp_path: Path, kind: str) -> None:
+        path, precious = tmp_path / "sock", tmp_path / "precious"
+        precious.write_text("precious")
+        if kind == "file":
+            path.write_text("precious")
+        elif kind == "link":
+            path.symlink_to(precious)
+        else:
+            path.mkdir()
+        said = refused(tmp_path, path)
+        assert f"{str(path)!r} exists and is not a socket" in said
+        assert os.path.lexists(path) and path.is_symlink() == (kind == "link")
+        assert kind == "directory" or path.read_text() == "precious"
+
+    def test_one_in_use_is_left_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "sock"
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            other.listen()
+            said = refused(tmp_path, path)
+            assert f"cannot listen on unix:{path}: another process listens on it" in said
+            connect(str(path)).close()
+
+    def test_a_second_server_does_not_harm_the_first(
+        self, start: Callable[[], Server], tmp_path: Path
+    ) -> None:
+        first = start()
+        assert "another process listens on it" in Server(tmp_path / "conf0", []).refused()
+        assert ask(first.connect(), "x") == page("gamma")
+
+
+def refused(tmp_path: Path, path: Path) -> str:
+    """What the server says when it will not start with a unix socket at `path`."""
+    vhost = {"unix-socket": "1", "interface": str(path), "mounts": [file_mount(tmp_path)]}
+    return site_server(tmp_path / "conf", [vhost]).refused()
+
+
+class TestInterfaceThatAppears:
+    """The fifth vhost gets its interface while the others serve."""
+
+    @pytest.fixture
+    def network(self) -> Iterator[Network]:
+        with Network() as network:
+            network.ip("link set lo up")
+            yield network
+
+    @pytest.fixture
+    def alone(self, network: Network, tmp_path: Path) -> Iterator[Server]:
+        confdir = five_vhosts(tmp_path, [8080, 8081, 8082])
+        with self.started(network, confdir, tmp_path / "gamma.sock") as server:
+            yield server
+
+    @staticmethod
+    def started(network: Network, confdir: Path, path: Path) -> Server:
+        """A server in `network`; its unix socket tells when it is ready, as a path is in every network."""
+        command = network.inside(sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir))
+        return Server(confdir, [str(path)], command=command)
+
+    @staticmethod
+    def appear(network: Network) -> None:
+        """Give the late interface its address."""
+        network.ip(f"addr add {LATE_ADDRESS}/24 dev {LATE}")
+        network.ip(f"link set {LATE} up")
+
+    @staticmethod
+    def fetch(network: Network, url: str, host: str = LATE_ADDRESS) -> str:
+        """What curl shows of `url`; "" if nobody answers."""
+        command = network.inside(need("curl"), "-s", "-g", "-m", "5", "-H", f"Host: {host}", url)
+        return subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout.decode()
+
+    def test_it(self, network: Network, alone: Server) -> None:
+        late = f"http://{LATE_ADDRESS}:8082/"
+        others = {
+            "http://alpha.test:8080/": "alpha",
+            "http://beta.test:8080/": "beta",
+            "http://[::1]:8081/": "delta",
+        }
+
+        def others_serve() -> None:
+            for url, name in others.items():
+                direct = url.replace(f"{name}.test", "127.0.0.1")
+                assert self.fetch(network, direct, f"{name}.test") == page(name)[1]
+            assert ask(alone.connect(), "x") == page("gamma")
+
+        alone.wait_for(f"{LATE} port 8082 (IPv4): its address does not exist; looking for it")
+        others_serve()
+        assert self.fetch(network, late) == ""
+        network.add_interface(LATE)
+        others_serve()
+        self.appear(network)
+        wait_until(lambda: self.fetch(network, late) == page("epsilon")[1], "the late vhost", LATE_SECONDS)
+        others_serve()
+        log = alone.log()
+        assert f"{LATE} port 8082 (IPv4): its address is there now\n" in log
+        assert log.count("looking for it") == 1
+
+    @pytest.mark.xfail(strict=True, reason="bound when root is given up already: permission denied for ever")
+    def test_on_a_port_that_needs_root(self, network: Network, tmp_path: Path) -> None:
+        """The usual configuration: port 80, and a user who serves."""
+        path = tmp_path / "sock"
+        vhosts: List[Dict[str, Any]] = [
+            {"name": "a.test", "mounts": [], "unix-socket": "1", "interface": str(path)},
+            {"name": "b.test", "mounts": [], "port": 80, "interface": LATE, "noipv6": "1"},
+        ]
+        confdir = write_config(tmp_path / "conf", vhosts, uid=65534, gid=65534)
+        with self.started(network, confdir, path) as server:
+            server.wait_for("looking for it")
+            network.add_interface(LATE)
+            self.appear(network)
+            server.wait_for("its address is there now", 4.0)
+            assert "404" in self.fetch(network, f"http://{LATE_ADDRESS}/")
