@@ -255,7 +255,6 @@ class TestUploads:
         assert text.startswith("HTTP/1.1 405 ")
         assert "\r\nAllow: GET, HEAD, OPTIONS\r\n" in text
 
-    @pytest.mark.xfail(strict=True, reason="256 KiB are read after the answer, then comes a reset")
     def test_one_that_sends_all_before_it_reads(self, site: Site) -> None:
         """RFC 9112 9.6: what simple clients do, with a body of 16 MB."""
         connection = HTTPConnection("127.0.0.1", site.server.port, timeout=10)

@@ -233,12 +233,13 @@ def test_the_start_loads_nothing_slow(home: Path) -> None:
     """HOUSE: start-up time.  What a plain site does not need is not imported."""
     write_config(home / "etc", [{"name": "a.test", "port": "7681", "mounts": [file_mount(home / "www")]}])
     script = """
-import json, sys
+import json
+before = set(sys.modules)   # what this system's Python loads by itself
 from lwsws.net.reactor import Reactor
 from lwsws.process.child import read_config
 from lwsws.server.service import Service
 service = Service(read_config(sys.argv[1], "/ddir"), Reactor())
-print(json.dumps(sorted(sys.modules)))
+print(json.dumps(sorted(set(sys.modules) - before)))
 """
     command = [sys.executable, "-I", "-c", f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{script}"]
     done = subprocess.run([*command, str(home / "etc")], capture_output=True, text=True, check=True)
