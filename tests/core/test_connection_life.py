@@ -255,6 +255,13 @@ def test_the_deadline_is_told_once_with_its_reason(bench: Bench) -> None:
     assert role.events == ["start", ("expired", IDLE)]
 
 
+@pytest.mark.usefixtures("told_more")
+def test_a_deadline_is_in_the_log(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    bench.connect(Script()).expect(5, IDLE)
+    bench.wait(5)
+    assert "I: conn 1: deadline: idle\n" in capfd.readouterr().err
+
+
 def test_there_is_only_one_deadline(bench: Bench) -> None:
     role = Script()
     connection = bench.connect(role)

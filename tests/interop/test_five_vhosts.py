@@ -284,5 +284,6 @@ class TestInterfaceThatAppears:
             server.wait_for("looking for it")
             network.add_interface(LATE)
             self.appear(network)
-            server.wait_for("its address is there now", 4.0)
+            wait_until(lambda: server.log().count(f"{LATE} port 80 ") > 1, "a second look", LATE_SECONDS)
+            assert "its address is there now" in server.log()
             assert "404" in self.fetch(network, f"http://{LATE_ADDRESS}/")

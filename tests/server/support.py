@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any, Callable, Dict, List
@@ -66,6 +67,11 @@ class Host:
             self.reactor.run_once(PASS_SECONDS)
         raise AssertionError("the condition never came to hold")
 
+    def settle(self) -> None:
+        """Let the reactor do what there is to do, also what that brings about."""
+        for _ in range(4):
+            self.reactor.run_once(PASS_SECONDS)
+
     def received(self, client: socket.socket, size: int = 1) -> bytes:
         """At least `size` bytes for the client, or all until the end of the connection."""
         data = b""
@@ -88,3 +94,20 @@ class Host:
             client.close()
         self.reactor.run_once(0)
         self.reactor.close()
+
+
+class Unable:
+    """Makes sockets of one family fail, at their making or at bind, as long as `error` is set."""
+
+    def __init__(self, family: int, error: int, at_bind: bool) -> None:
+        self.family = family
+        self.error = error
+        self.at_bind = at_bind
+
+    def fail(self, family: int, at_bind: bool) -> None:
+        """OSError if this is what has to fail."""
+        if self.error and family == self.family and at_bind == self.at_bind:
+            raise OSError(self.error, os.strerror(self.error))
+
+
+Disable = Callable[[int, int, bool], Unable]

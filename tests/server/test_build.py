@@ -76,6 +76,8 @@ def match(vhost: Vhost, path: str) -> MountPoint:
 
 @pytest.mark.parametrize("keys, why", [
     ({"host-ssl-cert": "/c", "host-ssl-key": "/k"}, "TLS is not served by this version"),
+    ({"host-ssl-cert": "/c"}, "TLS is not served by this version"),
+    ({"host-ssl-key": "/k"}, "TLS is not served by this version"),
     ({"listen-accept-role": "raw-skt", "listen-accept-protocol": "x", "apply-listen-accept": "1"},
      "raw protocols are not served by this version"),
 ])
@@ -181,7 +183,7 @@ def test_vhosts_with_one_access_log_share_it(builder: Builder) -> None:
     site = builder.site({"access-log": path}, {"name": "b.test", "access-log": path},
                         {"name": "c.test", "access-log": f"{path}2"})
     logs = [vhost.access_log for vhost in site.listening[0].vhosts.vhosts]
-    assert logs[0] is logs[1]
+    assert logs == [site.access_logs[0], site.access_logs[0], site.access_logs[1]]
     assert [log.path for log in site.access_logs] == [path, f"{path}2"]
     assert os.path.exists(path)
 

@@ -6,15 +6,13 @@ import errno
 import os
 import socket
 import stat
-from typing import Any, Callable
 
 import pytest
 
 from lwsws.net.addresses import RETRY_SECONDS
 from lwsws.server.service import BindError, Service
-from tests.server.support import BODY, REQUEST, Host
-from tests.support.docroot import file_mount
-from tests.support.server import connect, free_ports
+from tests.server.support import BODY, REQUEST, Disable, Host
+from tests.support.server import connect, file_mount, free_ports
 
 # What is bound.
 
@@ -22,7 +20,7 @@ from tests.support.server import connect, free_ports
 def test_it_serves_on_the_port_by_name(host: Host, port: int) -> None:
     (host.home / "b").mkdir()
     (host.home / "b" / "a.txt").write_text("of b\n")
-    of_b = [file_mount("/", host.home / "b")]
+    of_b = [file_mount(host.home / "b")]
     host.started({"port": port}, {"name": "b.test", "port": port, "mounts": of_b})
     for name, body in ((b"a.test", BODY), (b"b.test", b"of b\n"), (b"c.test", BODY)):
         client = host.connect(port)
@@ -65,6 +63,20 @@ def test_nothing_is_accepted_before_start(host: Host, port: int) -> None:
     assert host.received(client).endswith(BODY)
 
 
+def test_what_is_wrong_with_a_password_file_is_said_at_the_start(
+    host: Host, port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And not at the first login, when the log is far away from the change."""
+    (host.home / "pw").write_text("joe:$2b$12$abcdefghijklmnopqrstuu\n")
+    (host.home / "pw").chmod(0o600)
+    mounts = [file_mount(host.docroot, basic_auth=str(host.home / "pw"))]
+    service = host.service({"port": port, "mounts": mounts})
+    service.open()
+    assert capfd.readouterr().err == ""
+    service.start()
+    assert str(host.home / "pw") in capfd.readouterr().err
+
+
 # What cannot be bound.
 
 
@@ -86,6 +98,16 @@ def test_a_port_that_somebody_else_has(host: Host, port: int) -> None:
     assert reason == f"cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
+def test_a_port_that_somebody_else_has_is_not_ours_by_accident(host: Host, port: int) -> None:
+    """Another vhost listens on another port of this address."""
+    free, = free_ports(1)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        reason = refusal(host.service({"port": free}, {"name": "b.test", "port": port}))
+    assert reason == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
 def test_an_address_that_another_vhost_has_with_all_others(host: Host, port: int) -> None:
     reason = refusal(host.service({"port": port, "interface": ""}, {"name": "b.test", "port": port}))
     assert reason.startswith(f"cannot listen on 127.0.0.1:{port}: Address already in use (another vhost of ")
@@ -100,50 +122,15 @@ def test_a_file_in_place_of_the_socket_is_left_alone(host: Host) -> None:
     assert path.read_text() == "precious"
 
 
-class Unable:
-    """Makes sockets of one family fail, at their making or at bind, as long as `error` is set."""
-
-    def __init__(self, family: int, error: int, at_bind: bool) -> None:
-        self.family = family
-        self.error = error
-        self.at_bind = at_bind
-
-    def fail(self, family: int, at_bind: bool) -> None:
-        """OSError if this is what has to fail."""
-        if self.error and family == self.family and at_bind == self.at_bind:
-            raise OSError(self.error, os.strerror(self.error))
-
-
-Disable = Callable[[int, int, bool], Unable]
-
-
-@pytest.fixture
-def disable(monkeypatch: pytest.MonkeyPatch) -> Disable:
-    """What a system without IPv6, without an address or without privileges says, on any system."""
-    def disable(family: int, error: int, at_bind: bool) -> Unable:
-        unable = Unable(family, error, at_bind)
-
-        class Socket(socket.socket):
-            def __init__(self, family: int = -1, *arguments: Any, **keywords: Any) -> None:
-                unable.fail(family, False)
-                super().__init__(family, *arguments, **keywords)
-
-            def bind(self, address: Any) -> None:
-                unable.fail(self.family, True)
-                super().bind(address)
-
-        monkeypatch.setattr(socket, "socket", Socket)
-        return unable
-
-    return disable
-
-
 @pytest.mark.parametrize("error, at_bind", [(errno.EAFNOSUPPORT, False), (errno.EADDRNOTAVAIL, True)])
 def test_without_ipv6_the_rest_is_served(
     host: Host, port: int, disable: Disable, capfd: pytest.CaptureFixture[str], error: int, at_bind: bool
 ) -> None:
     disable(socket.AF_INET6, error, at_bind)
-    host.started({"port": port, "interface": ""})
+    service = host.service({"port": port, "interface": ""})
+    service.open()
+    assert [service.is_open(item) for item in service.site.listening] == [True, False]
+    service.start()
     assert f"no IPv6 on this system: not listening on [::]:{port}" in capfd.readouterr().err
     client = host.connect(port)
     client.sendall(REQUEST)
