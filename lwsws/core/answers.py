@@ -102,6 +102,13 @@ class Answers:
         key = essence(request)
         return None if key is None else self._by_essence.get(key)
 
+    def is_repeated(self, known: Known, raw: bytes) -> bool:
+        """Whether the request `raw` is the very one that got `known` last; noted for the next time."""
+        if known.request == raw:
+            return True
+        known.request = raw if len(raw) <= MAX_REQUEST else b""
+        return False
+
     def remember(self, request: Request, known: Known, answer: Answer) -> None:
         """Remember the answer to `request`, if there is room, in the way that fits.
 

@@ -77,7 +77,7 @@ class Exchange:
 
     __slots__ = ("role", "conn", "request", "vhost", "mount", "headers", "secure", "path", "rest", "user",
                  "consumer", "status", "started", "finished", "keep_alive", "cacheable", "body_bytes",
-                 "_left", "_chunked", "_bodiless", "_body_start", "payload")
+                 "_left", "_chunked", "_bodiless", "_body_start", "payload", "known")
 
     def __init__(self, role: Responder, request: Request, vhost: Vhost, secure: bool) -> None:
         self.role = role
@@ -98,6 +98,7 @@ class Exchange:
         self.cacheable = False      # set by a handler whose answer depends on the request bytes alone
         self.body_bytes = 0
         self.payload: Optional[bytes] = None    # the whole answer, where it was one piece
+        self.known: Optional[Known] = None      # where it came from memory
         self._left: Optional[int] = None
         self._chunked = False
         self._bodiless = False
@@ -153,6 +154,7 @@ class Exchange:
 
     def repeat(self, known: Known) -> None:
         """Answer with what an equal request got."""
+        self.known = known
         self.mount = known.mount
         self.status = known.status
         self.payload = known.payload

@@ -31,6 +31,7 @@ from lwsws.roles.remembered import send_remembered
 from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.http1_request import Data, EndOfMessage, Request, RequestReader
 from lwsws.wire.http1_write import response_head
+from lwsws.wire.request import METHODS
 
 # A new connection may wait this many times `timeout-secs` before its first byte, as in the original
 # (10 s by default): browsers open spare connections ahead of need.
@@ -53,12 +54,6 @@ UNANSWERED = (FIRST, IDLE, HEAD)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HTML = ("Content-Type", CONTENT_TYPE)
-
-# RFC 9110 9.1 and 15.6.2: a method not known to the server is 501; one not allowed here is 405, said by
-# the handler.  These are the registered methods that a handler (CGI, proxy) may meet.
-METHODS = frozenset((
-    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "ACL", "COPY", "LOCK", "MKCALENDAR",
-    "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "REPORT", "SEARCH", "UNLOCK"))
 
 
 class HttpRole(Role):
@@ -411,6 +406,8 @@ class HttpRole(Role):
     def _remember(self, exchange: Exchange, tail: str) -> None:
         request, payload = exchange.request, exchange.payload
         if request.has_body or payload is None or self.conn.context.stopping:
+            return
+        if exchange.known is not None and not self.vhosts.answers.is_repeated(exchange.known, request.raw):
             return
         known = Known(payload, exchange.status, exchange.body_bytes, exchange.mount, request.raw)
         answer = Answer(payload, exchange.keep_alive, self._keepalive, exchange.vhost.access_log, tail)

@@ -17,6 +17,12 @@ from lwsws.wire.target import parse_host, parse_target
 # RFC 9110 8.6: 1*DIGIT, bounded to what 64 bits hold; int() alone would take "+1", "1_0" and " 1".
 _CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
 
+# RFC 9110 9.1 and 15.6.2: a method not known to the server is 501; one not allowed here is 405, said by
+# the handler.  These are the registered methods that a handler (CGI, proxy) may meet.
+METHODS = frozenset((
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "ACL", "COPY", "LOCK", "MKCALENDAR",
+    "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "REPORT", "SEARCH", "UNLOCK"))
+
 # Methods whose request has no meaning without a body (RFC 1945 7.2.2 wants a length for each).
 _METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 
