@@ -77,8 +77,8 @@ GLOBAL: Topics = (
             "Most connections for one client address, further ones are closed at once; 0 is no limit.",
             '"50"', served=LATER),
         Key("rlimit-nofile", NUMBER, 0,
-            "Number of files and sockets that may be open (RLIMIT_NOFILE); 0 leaves it.",
-            '"10000"', served=LATER),
+            "Number of files and sockets that may be open (RLIMIT_NOFILE); 0 raises it to the hard limit.",
+            '"10000"'),
     )),
     ("Timeouts", (
         Key("timeout-secs", NUMBER, 5,
@@ -97,12 +97,12 @@ GLOBAL: Topics = (
             differs="Works as the specification says; the original parses and ignores it."),
     )),
     ("Processes, threads and users", (
-        Key("username", TEXT, "", "Serve as this user when started as root.", '"www-data"', served=LATER),
-        Key("groupname", TEXT, "", "Serve as this group when started as root.", '"www-data"', served=LATER),
+        Key("username", TEXT, "", "Serve as this user when started as root.", '"www-data"'),
+        Key("groupname", TEXT, "", "Serve as this group when started as root.", '"www-data"'),
         Key("uid", NUMBER, None, "Serve as this user, given by number.",
-            '"33"', high=MAX_ID, default_text="none", served=LATER, strict=True),
+            '"33"', high=MAX_ID, default_text="none", strict=True),
         Key("gid", NUMBER, None, "Serve as this group, given by number.",
-            '"33"', high=MAX_ID, default_text="none", served=LATER, strict=True),
+            '"33"', high=MAX_ID, default_text="none", strict=True),
         Key("count-threads", NUMBER, 1,
             "Number of worker threads, which do what would block: looking up names, hashing passwords, "
             "starting programs.", '"2"', low=1, high=256,

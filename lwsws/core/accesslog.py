@@ -28,6 +28,10 @@ MAX_PENDING = 10000
 # Seconds between two complaints about a log that cannot be written.
 COMPLAINT_INTERVAL = 60
 
+# What containers name as a log, and the descriptor that it is; as files they could not be opened anew after
+# the privileges are dropped.
+STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+
 # Group may read (logrotate, log shippers), others may not: it holds addresses and URLs.
 MODE = 0o640
 
@@ -79,6 +83,8 @@ class AccessLog:
         self._fd = self._open()
 
     def _open(self) -> int:
+        if self.path in STREAMS:
+            return os.dup(STREAMS[self.path])
         # O_NOFOLLOW: a log directory writable by others must not make us append to any file.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(self.path, flags, MODE)

@@ -17,6 +17,7 @@ from typing import List, Optional, Sequence
 from lwsws import log
 from lwsws.config.loader import load
 from lwsws.config.model import Config, Fault
+from lwsws.handlers.openat2 import kernel_openat2
 from lwsws.net.reactor import Reactor
 from lwsws.process.privileges import PrivilegeError, drop
 from lwsws.server.build import Listening
@@ -79,6 +80,8 @@ def _open_and_run(service: Service, config: Config, reactor: Reactor) -> int:
             return 1
         catch_signals(service, reactor)
         service.open()
+        # Loaded while everything can be read; who serves may not be allowed to read Python's own library.
+        kernel_openat2()
         drop(resolve(config.globals))
         for line in startup_lines([item for item in service.site.listening if service.is_open(item)]):
             log.notice(line)

@@ -146,7 +146,8 @@ class Service:
         """Open the access logs anew by name (SIGUSR1)."""
         for access_log in self.site.access_logs:
             access_log.reopen()
-        log.notice(f"reopened {len(self.site.access_logs)} access logs")
+        count = len(self.site.access_logs)
+        log.notice(f"reopened {count} access log{'s' if count != 1 else ''}")
 
     def stop(self) -> None:
         """Accept nothing more, finish what is open, end the reactor.  A second call ends it at once."""
@@ -161,7 +162,8 @@ class Service:
         for connection in list(self.context.connections):
             connection.role.shutdown()
         count = len(self.context.connections)
-        waiting = f": {count} connections still open, waiting up to {seconds} s" if count else ""
+        plural = "s" if count != 1 else ""
+        waiting = f": {count} connection{plural} still open, waiting up to {seconds} s" if count else ""
         log.notice(f"stopping{waiting}")
         self.reactor.call_later(seconds, self.reactor.stop)
         if not count:
@@ -181,8 +183,8 @@ class Service:
         """Let go of everything, after the reactor has ended; False if a worker thread does not end."""
         for connection in list(self.context.connections):
             connection.abort()
-        self.reactor.run_once(0)    # those who were aborted are told, and log what had been sent
         self._close_listeners()
+        self.reactor.run_once(0)    # those who were aborted are told, and log what had been sent
         for sock in self._sockets.values():
             sock.close()
         for access_log in self.site.access_logs:

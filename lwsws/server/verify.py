@@ -15,6 +15,7 @@ import stat
 from typing import Callable, List, Optional, Tuple, Union
 
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
+from lwsws.core.accesslog import STREAMS
 from lwsws.server.endpoints import address_family
 from lwsws.server.identity import Identity, UnknownIdentity, group_id, resolve, socket_owner, user_entry
 
@@ -27,6 +28,9 @@ MAX_SOCKET_PATH = 107
 ACL = "system.posix_acl_access"
 
 # What others may do, in bits of a mode.
+# Lower ports can be bound by root only.
+PRIVILEGED_PORTS = 1024
+
 READ, WRITE, ENTER = stat.S_IROTH, stat.S_IWOTH, stat.S_IXOTH
 
 
@@ -78,6 +82,8 @@ def _interface_faults(vhost: VhostConfig) -> List[Fault]:
         hint = 'write the name of an interface such as "lo" or "eth0", or an address such as "127.0.0.1"'
     else:
         hint = "if it is no misspelling, the vhost begins to listen as soon as the interface has an address"
+        if vhost.port < PRIVILEGED_PORTS and os.getuid() == 0:
+            hint += " (if root has not been given up by then, which a port below 1024 needs)"
     return [_fault(vhost, "interface", f"there is no network interface {name!r} now: {hint}")]
 
 
@@ -126,6 +132,8 @@ def _log_obstacle(path: str) -> str:
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         return f"there is no directory {directory!r} for the log: create it"
+    if path in STREAMS:
+        return ""
     if os.path.islink(path):
         return f"{path!r} is a symbolic link, which logs do not follow: name the file that it leads to"
     if os.path.isdir(path):

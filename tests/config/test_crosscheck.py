@@ -183,13 +183,13 @@ def test_address_families() -> None:
 
 
 def test_pending_names_what_is_not_served_yet() -> None:
-    loaded = parse_text("""{ "global": { "username": "x", "timeout-secs": 4, "init-ssl": "yes" },
+    loaded = parse_text("""{ "global": { "sandbox": "1", "timeout-secs": 4, "init-ssl": "yes" },
       "vhosts": [ { "port": 443, "host-ssl-cert": "/c", "mounts": [
         { "mountpoint": "/", "origin": "file:///x", "cgi-timeout": 3 },
         { "mountpoint": "/c", "origin": "cgi:///x" } ] } ] }""", "f")
     assert loaded.config is not None
     assert [str(remark) for remark in pending(loaded.config)] == [
-        "f:1:27: global.username: is not served by this version yet",
+        "f:1:26: global.sandbox: is not served by this version yet",
         "f:2:51: vhosts[0].host-ssl-cert: is not served by this version yet",
         "f:3:68: vhosts[0].mounts[0].cgi-timeout: is not served by this version yet",
         "f:4:41: vhosts[0].mounts[1].origin: cgi:// is not served by this version yet"]

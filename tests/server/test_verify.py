@@ -109,7 +109,7 @@ def test_what_the_server_cannot_start_with(home: Path, vhost: str, settings: str
     ('"port": "1", "error-document-404": "http://b.test/404"', "",
      ("vhosts[0].error-document-404: 'http://b.test/404' is not a path of this vhost: write the path alone, "
      'such as "/404.html"')),
-    ('"port": "1", "interface": "nope0"', "",
+    ('"port": "7681", "interface": "nope0"', "",
      ("vhosts[0].interface: there is no network interface 'nope0' now: if it is no misspelling, the vhost "
      "begins to listen as soon as the interface has an address")),
     ('"port": "1", "interface": "localhost"', "",
@@ -181,7 +181,7 @@ def test_a_link_to_a_password_file_in_the_docroot_does_not_hide_it(home: Path) -
 
 
 def test_all_faults_are_told_together(home: Path) -> None:
-    found = faults(home, '"port": "1", "interface": "nope0", "access-log": "/no/log", "mounts": [ {'
+    found = faults(home, '"port": "7681", "interface": "nope0", "access-log": "/no/log", "mounts": [ {'
                    '"mountpoint": "/m", "origin": "file:///no/www", "basic-auth": "/no/pw" } ]',
                    '"username": "nosuch", "groupname": "nosuch", "plugin-dir": "/no/plugins"')
     assert [fault.path for fault in found] == [
