@@ -3,7 +3,8 @@
 Own code instead of the `logging` module on purpose: `-d` takes the bit mask of the original, which
 has no order (mask 1023 may be given without bit 2), only the reactor thread logs, and importing
 `logging` costs a tenth of the whole start-up.  A line is written with one `os.write`, so lines of
-several processes never mix, and a log that cannot be written never stops the server.
+several processes never mix, and a log that cannot be written, or that nobody reads, never stops the
+server: its lines are counted and dropped.
 
     err("conn 17: ...")     what an administrator must act on
     warn(...)  notice(...)  what he should know;  info, debug: what happens inside
@@ -12,7 +13,7 @@ several processes never mix, and a log that cannot be written never stops the se
 from __future__ import annotations
 
 import os
-import sys
+import select
 import time
 
 # The bits of the original's -d option.
@@ -23,6 +24,9 @@ LETTERS = {ERR: "E", WARN: "W", NOTICE: "N", INFO: "I", DEBUG: "D"}
 NAMES = {"err": ERR, "warn": WARN, "notice": NOTICE, "info": INFO, "debug": DEBUG}
 
 STDERR = 2
+
+# With its line end within PIPE_BUF of Linux.
+MAX_LINE = 4095
 
 
 def goes_to_journal() -> bool:
@@ -39,6 +43,7 @@ def goes_to_journal() -> bool:
 
 
 _mask = DEFAULT_MASK
+_lost = 0   # lines since the last one that got through
 _timestamps = not goes_to_journal()
 
 
@@ -69,14 +74,29 @@ def write(level: int, message: str) -> None:
     """Write `message` (one line, or several as in a traceback) at `level`."""
     if not _mask & level:
         return
-    prefix = f"{LETTERS[level]}: "
-    if _timestamps:
-        prefix = time.strftime("[%Y/%m/%d %H:%M:%S] ") + prefix
-    text = "".join(f"{prefix}{line}\n" for line in message.splitlines() or [""])
+    global _lost
+    prefix = time.strftime("[%Y/%m/%d %H:%M:%S] ") if _timestamps else ""
+    lines = [f"{prefix}{LETTERS[level]}: {line}" for line in message.splitlines() or [""]]
+    if _lost:
+        lines.insert(0, f"{prefix}W: {_lost} lines of this log were lost: nobody took them")
+    for line in lines:
+        if not _write_line(line):
+            _lost += 1
+        elif _lost and line is lines[0]:
+            _lost = 0
+
+
+def _write_line(line: str) -> bool:
+    """Write one line if that can be done at once: a closed, full or stuck stderr must not stop the server."""
+    data = line.encode("utf-8", "backslashreplace")[:MAX_LINE] + b"\n"
     try:
-        os.write(sys.stderr.fileno(), text.encode("utf-8", "backslashreplace"))
-    except (OSError, ValueError, AttributeError):
-        pass  # a closed or full stderr must not stop the server
+        # A pipe is writable when it has room for PIPE_BUF bytes, so such a write never waits.
+        if not select.select([], [STDERR], [], 0)[1]:
+            return False
+        os.write(STDERR, data)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def err(message: str) -> None:
