@@ -197,13 +197,14 @@ def test_it_binds_and_opens_logs_as_root_and_serves_as_somebody_else(home: Path)
     on_socket = {"unix-socket": "1", "interface": str(path), "unix-socket-perms": "nobody:root"}
     directory = write_config(home / "etc", [vhost, on_socket], {"username": NOBODY})
     with Server(directory, [("127.0.0.1", port)]) as server:
+        # It can be connected to before it has given up root, but reads nothing until then.
+        with Client(server.connect()) as client:
+            assert client.get("/a.txt").body == b"a file\n"
+            assert client.get("/secret.txt").status == 403
         state = status(server.pid)
         assert set(state["Uid"].split()) == {"65534"}
         assert "0" not in state["Gid"].split() + state["Groups"].split()
         assert int(state["CapEff"], 16) == int(state["CapPrm"], 16) == 0
-        with Client(server.connect()) as client:
-            assert client.get("/a.txt").body == b"a file\n"
-            assert client.get("/secret.txt").status == 403
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert path.stat().st_uid == 65534
     assert (home / "logs" / "log").read_text().count('"GET /') == 2
