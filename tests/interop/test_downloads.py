@@ -87,7 +87,7 @@ def take(sock: socket.socket, path: str, each: Callable[[memoryview], None]) -> 
 def test_one_gigabyte_with_flat_memory(
     server: Server, record_property: Callable[[str, object], None]
 ) -> None:
-    """Issue 2: a 1 GB file downloads with flat memory."""
+    """A 1 GB file downloads with flat memory."""
     with Client(server.connect()) as client:
         client.get("/")
     before = rss(server.pid)

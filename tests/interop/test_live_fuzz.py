@@ -85,7 +85,7 @@ def check_access_log(path: Path) -> None:
 
 
 def test_damaged_requests(server: Server, record_property: Callable[[str, object], None]) -> None:
-    """Issue 2: they never crash, hang or leak."""
+    """They never crash, hang or leak."""
     statuses: Set[int] = set()
 
     def check(case: Case, received: bytes) -> None:

@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 
 IDLE = 10_000
 BATCH = 200  # less than the backlog of 512: no connection attempt is dropped and tried again a second later
-PER_CONNECTION = 8192  # bytes; far above what is measured (HOUSE 6 aims at 1.5 KB), to fail on a leak only
+PER_CONNECTION = 8192  # bytes; far above what is measured (the aim is 1.5 KB), to fail on a leak only
 # What the limits of this process and of the server must allow beside the connections.
 OTHER_FDS = 2000
 
@@ -64,7 +64,7 @@ def ask(clients: List[Client]) -> None:
 def test_ten_thousand_idle_connections(
     serve: Serve, root: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Issue 2: 10,000 idle connections are held, with a known cost, and leave nothing behind."""
+    """10,000 idle connections are held, with a known cost, and leave nothing behind."""
     server = serve([{"mounts": [file_mount(root)]}])
     with Client(server.connect()) as client:
         ask([client])

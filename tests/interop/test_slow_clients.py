@@ -103,7 +103,7 @@ def run(server: Server, slow: List[SlowClient], seconds: float) -> Tuple[int, fl
 
 
 def test_slow_heads_are_cut_at_the_deadline_while_others_are_served(server: Server) -> None:
-    """Issue 2.  Each byte comes in time, and together they do not."""
+    """Each byte comes in time, and together they do not."""
     with ExitStack() as stack:
         slow = []
         for _ in range(SLOW_CLIENTS):

@@ -117,7 +117,7 @@ def test_nothing_is_accepted_before_start(reactor: Reactor) -> None:
 
 
 def test_a_pass_accepts_at_most_a_batch(server: Server, reactor: Reactor) -> None:
-    """HOUSE 6: those that are connected already want their turn, too."""
+    """Those that are connected already want their turn, too."""
     server.connect(MAX_ACCEPTS + 6)
     reactor.run_once(PATIENCE_SECONDS)
     assert len(server.accepted) == MAX_ACCEPTS

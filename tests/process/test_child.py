@@ -231,7 +231,7 @@ def test_it_does_not_say_that_it_listens_where_it_only_waits(home: Path) -> None
 
 
 def test_the_start_loads_nothing_slow(home: Path) -> None:
-    """HOUSE: start-up time.  What a plain site does not need is not imported."""
+    """What a plain site does not need is not imported."""
     write_config(home / "etc", [{"name": "a.test", "port": "7681", "mounts": [file_mount(home / "www")]}])
     script = """
 import json

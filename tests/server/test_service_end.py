@@ -271,7 +271,7 @@ def test_a_failing_start_leaves_no_descriptor(host: Host, port: int) -> None:
 
 
 def test_the_socket_of_a_running_server_survives_the_start_of_a_second_one(host: Host) -> None:
-    """Issue 2 part 4: what is not ours is never deleted."""
+    """What is not ours is never deleted."""
     path = host.home / "s"
     host.started({"unix-socket": "1", "interface": str(path)})
     second = host.service({"unix-socket": "1", "interface": str(path)})
