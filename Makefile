@@ -46,7 +46,7 @@ lint: check-python ## check style and types with ruff and mypy --strict, from .v
 bench: check-python ## measure against nginx, lighttpd and http.server (BENCH_ARGS=--quick)
 	$(PYTHON) -m bench.run $(BENCH_ARGS)
 
-fuzz: pytest ## try many generated requests and configs (FUZZ_CASES=200000)
+fuzz: pytest ## try many generated requests (FUZZ_CASES=200000)
 	LWSWS_FUZZ_CASES=$(FUZZ_CASES) $(TESTER) -m pytest tests/fuzz $(PYTEST_ARGS)
 
 docs: check-python ## write docs/configuration.md from the table of keys
