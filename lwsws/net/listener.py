@@ -19,7 +19,7 @@ from lwsws import log
 from lwsws.net.reactor import READ, Reactor
 from lwsws.net.timers import Timer
 
-# At most so many connections are accepted in a pass: those that are open want their turn, too (ARCHITECTURE, Bounds).
+# At most so many connections are accepted in a pass: those that are open want their turn, too.
 MAX_ACCEPTS = 64
 
 # Out of fds or memory.

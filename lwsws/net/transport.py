@@ -38,7 +38,7 @@ from lwsws.net.timers import Timer
 # What a user of transports needs, from one place.
 __all__ = ["ConnectionLost", "FileSlice", "Receiver", "Transport"]
 
-# Above HIGH queued bytes a producer should wait until drained(), which comes below LOW (ARCHITECTURE, Bounds).
+# Above HIGH queued bytes a producer should wait until drained(), which comes below LOW.
 HIGH = 256 * 1024
 LOW = 64 * 1024
 # At most so much is sent on one socket in a pass; what fills a line of 100 Mbit/s for 40 ms.
