@@ -14,8 +14,8 @@ changed file is seen within that time, the Date field is never older, and there 
 check or evict one by one.  The slow path beside it (roles/http.py) gives the same bytes; a test
 compares all three.  One `Answers` belongs to one set of vhosts on one listening address.
 
-Measured with one process on one core: by bytes 4 times the requests a second of the slow path, by
-essence 1.5 times.
+Measured for a browser's request on one core, the client's part included: 7 us by bytes, 28 by essence,
+56 by the slow path.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ class Known:
         self.status = status
         self.body_bytes = body_bytes
         self.mount = mount
-        self.request = request
+        self.note(request)
+
+    def note(self, request: bytes) -> None:
+        """`request` is the last one now."""
+        self.request = request if len(request) <= MAX_REQUEST else b""
 
 
 def essence(request: Request) -> Optional[Essence]:
@@ -106,7 +110,7 @@ class Answers:
         """Whether the request `raw` is the very one that got `known` last; noted for the next time."""
         if known.request == raw:
             return True
-        known.request = raw if len(raw) <= MAX_REQUEST else b""
+        known.note(raw)
         return False
 
     def remember(self, request: Request, known: Known, answer: Answer) -> None:
@@ -116,20 +120,16 @@ class Answers:
         ever different requests of browsers do not fill the memory with entries of no use.
         """
         key, raw = essence(request), request.raw
-        if len(raw) > MAX_REQUEST:
-            raw = b""
         if key is not None:
             before = self._by_essence.get(key)
             if before is None:
-                known.request = raw
                 # The key holds parts of the request; `known` will hold the bytes of one like it.
-                if self._has_room(len(request.raw) + MAX_REQUEST + len(known.payload)):
+                if self._has_room(len(raw) + MAX_REQUEST + len(known.payload)):
                     self._by_essence[key] = known
                 return
-            if before.request != raw:
-                before.request = raw
+            if not self.is_repeated(before, raw):
                 return
-        if raw and self._has_room(len(raw) + len(answer.payload) + len(answer.log_tail)):
+        if len(raw) <= MAX_REQUEST and self._has_room(len(raw) + len(answer.payload) + len(answer.log_tail)):
             self._by_bytes[raw] = answer
 
     def _has_room(self, size: int) -> bool:

@@ -52,8 +52,6 @@ class Connection:
         self.ident = context.register(self)
         self.role = role
         role.start(self)
-        if self.closed:
-            return
         try:
             self.transport.start()
         except OSError as error:    # the kernel watches as many sockets as it can

@@ -19,6 +19,7 @@ from lwsws.net.reactor import Reactor
 from lwsws.net.transport import Transport
 from lwsws.net.workers import Workers
 from lwsws.roles.http import HttpRole
+from lwsws.server.build import build_limits
 from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.http1_request import RequestReader
 
@@ -84,8 +85,7 @@ class Client:
 
 def ask(reactor: Reactor, settings: GlobalConfig, vhosts: VhostSet, head: bytes) -> Outcome:
     """Send the request `head` to `vhosts`; `reactor` must be one that does nothing else."""
-    limits = Limits(settings.timeout_secs, settings.send_timeout, settings.max_head_bytes,
-                    settings.reject_service_keywords)
+    limits = build_limits(settings)
     context = Context(reactor, Workers(reactor, 1), limits)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

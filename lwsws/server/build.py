@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from lwsws.config.crosscheck import pending
-from lwsws.config.keys import SERVED_ORIGINS
 from lwsws.config.model import Config, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import AccessLog
 from lwsws.core.answers import Answers
+from lwsws.core.context import Limits
 from lwsws.core.handler import Handler
 from lwsws.core.routing import Routes
 from lwsws.core.vhost import STS_FIELD, Fields, HeaderSet, MountPoint, Vhost, VhostSet
@@ -25,8 +25,6 @@ from lwsws.server.endpoints import Endpoint, share
 
 if TYPE_CHECKING:
     from lwsws.handlers.passwordfile import PasswordFile
-# The kinds of origin that this version answers.
-SERVED_KINDS = SERVED_ORIGINS
 
 
 class Listening(NamedTuple):
@@ -102,6 +100,12 @@ class Shared:
         if path not in self.password_files:
             self.password_files[path] = PasswordFile(path, self.reactor.clock)
         return BasicAuthHandler(self.password_files[path], inner)
+
+
+def build_limits(settings: GlobalConfig) -> Limits:
+    """What roles obey of the `global` settings."""
+    return Limits(settings.timeout_secs, settings.send_timeout, settings.max_head_bytes,
+                  settings.reject_service_keywords)
 
 
 def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> Vhost:

@@ -14,6 +14,9 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from lwsws.config.model import VhostConfig
 
+# Lower ports can be bound by root only, or with CAP_NET_BIND_SERVICE.
+PRIVILEGED_PORTS = 1024
+
 
 class Endpoint(NamedTuple):
     """One address to listen on: `host` is an IP address, `interface` the name of one (then `host` is

@@ -16,15 +16,15 @@ from typing import Any, Dict, List
 from lwsws import log
 from lwsws.config.model import Config
 from lwsws.core.connection import Connection
-from lwsws.core.context import Context, Limits
+from lwsws.core.context import Context
 from lwsws.core.vhost import VhostSet
 from lwsws.net.addresses import NOT_YET, BindRetry, interface_addresses, listen_tcp, listen_unix
 from lwsws.net.listener import Listener
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.roles.http import HttpRole
-from lwsws.server.build import Listening, Site, build
-from lwsws.server.endpoints import Endpoint
+from lwsws.server.build import Listening, Site, build, build_limits
+from lwsws.server.endpoints import PRIVILEGED_PORTS, Endpoint
 from lwsws.server.identity import socket_owner
 
 # File descriptors kept free of connections: listeners, logs, served files, the selector.
@@ -50,9 +50,7 @@ class Service:
         self.reactor = reactor
         self.config = config
         self.workers = Workers(reactor, max(1, settings.count_threads))
-        limits = Limits(settings.timeout_secs, settings.send_timeout, settings.max_head_bytes,
-                        settings.reject_service_keywords)
-        self.context = Context(reactor, self.workers, limits)
+        self.context = Context(reactor, self.workers, build_limits(settings))
         self.context.connection_gone = self._connection_gone
         self.site: Site = build(config, reactor)
         self.max_connections = settings.max_connections or connection_limit()
@@ -88,9 +86,13 @@ class Service:
                 other.port == endpoint.port and other.family == endpoint.family for other in self._sockets):
             text += (" (another vhost of this configuration listens on the same port of an overlapping "
                      "address: give them the same interface)")
-        elif error.errno == errno.EACCES and endpoint.port and endpoint.port < 1024:
-            text += " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+        elif error.errno == errno.EACCES and endpoint.port and endpoint.port < PRIVILEGED_PORTS:
+            text += f" (ports below {PRIVILEGED_PORTS} need root or CAP_NET_BIND_SERVICE)"
         return text
+
+    def is_open(self, listening: Listening) -> bool:
+        """Whether `open` has bound its endpoint, and neither waits for it nor left it out."""
+        return listening.endpoint in self._sockets
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -137,10 +139,6 @@ class Service:
             self.reactor.stop()
 
     # Signals.
-
-    def is_open(self, listening: Listening) -> bool:
-        """Whether its endpoint is bound, and not waited for or left out."""
-        return listening.endpoint in self._sockets
 
     def reopen_logs(self) -> None:
         """Open the access logs anew by name (SIGUSR1)."""

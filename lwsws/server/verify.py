@@ -16,7 +16,7 @@ from typing import Callable, List, Optional, Tuple, Union
 
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import STREAMS
-from lwsws.server.endpoints import address_family
+from lwsws.server.endpoints import PRIVILEGED_PORTS, address_family
 from lwsws.server.identity import Identity, UnknownIdentity, group_id, resolve, socket_owner, user_entry
 
 Section = Union[GlobalConfig, VhostConfig, MountConfig]
@@ -28,9 +28,6 @@ MAX_SOCKET_PATH = 107
 ACL = "system.posix_acl_access"
 
 # What others may do, in bits of a mode.
-# Lower ports can be bound by root only.
-PRIVILEGED_PORTS = 1024
-
 READ, WRITE, ENTER = stat.S_IROTH, stat.S_IWOTH, stat.S_IXOTH
 
 

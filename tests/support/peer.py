@@ -19,14 +19,14 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from lwsws.config.loader import load
 from lwsws.config.model import Config
 from lwsws.core.connection import Connection
-from lwsws.core.context import Context, Limits
+from lwsws.core.context import Context
 from lwsws.core.handler import Handler
 from lwsws.core.routing import Routes
 from lwsws.core.vhost import MountPoint, VhostSet
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.roles.http import HttpRole
-from lwsws.server.build import Shared, Site, build, build_mount
+from lwsws.server.build import Shared, Site, build, build_limits, build_mount
 from tests.support.clock import ManualClock
 
 # Passes of the reactor after which nothing more can be going on by itself.
@@ -76,10 +76,9 @@ class Bench:
         started = self.clock()
         self.reactor = Reactor(clock=self.clock)
         self.workers = Workers(self.reactor, 1)
-        limits = self.config.globals
         # Wall clock and reactor clock run together, from a time of no meaning on.
-        self.context = Context(self.reactor, self.workers, Limits(
-            limits.timeout_secs, limits.send_timeout, limits.max_head_bytes, limits.reject_service_keywords),
+        self.context = Context(
+            self.reactor, self.workers, build_limits(self.config.globals),
             wall_clock=lambda: 1_800_000_000 + self.clock() - started)
         self.site: Site = build(self.config, self.reactor)
         self._peers: List[Peer] = []
