@@ -7,6 +7,7 @@ from typing import Iterator
 
 import pytest
 
+from tests.support.auth_site import LINES, AuthSite
 from tests.support.docroot import file_vhost, make_docroot
 from tests.support.peer import Bench, Peer
 
@@ -29,3 +30,21 @@ def bench(tmp_path: Path, docroot: Path) -> Iterator[Bench]:
 def peer(bench: Bench) -> Peer:
     """A client of `bench`."""
     return bench.connect()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[AuthSite]:
+    """Plain users and a hashed one."""
+    made = AuthSite(tmp_path, *LINES)
+    made.greet()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def plain_site(tmp_path: Path) -> Iterator[AuthSite]:
+    """Without any hash, so without any worker."""
+    made = AuthSite(tmp_path, "user:pass")
+    made.greet()
+    yield made
+    made.close()

@@ -5,33 +5,14 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import Tuple
 
 import pytest
 
 from lwsws.handlers.attempts import MAX_FAILURES
 from lwsws.handlers.basicauth import MAX_ENCODED, parse_credentials
 from lwsws.handlers.passwordfile import LOOK_INTERVAL
-from tests.support.auth_site import CHALLENGE, HASH, LINES, SHA512, AuthSite, log_in, request, wait_for_answer
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[AuthSite]:
-    """Plain users and a hashed one."""
-    made = AuthSite(tmp_path, *LINES)
-    made.greet()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def plain_site(tmp_path: Path) -> Iterator[AuthSite]:
-    """Without any hash, so without any worker."""
-    made = AuthSite(tmp_path, "user:pass")
-    made.greet()
-    yield made
-    made.close()
-
+from tests.support.auth_site import CHALLENGE, HASH, SHA512, AuthSite, log_in, request, wait_for_answer
 
 # The field.
 

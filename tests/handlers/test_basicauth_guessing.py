@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, List
 
 import pytest
 
 from lwsws.handlers.attempts import MAX_FAILURES, MAX_PENDING, WINDOW
-from tests.support.auth_site import HASH, LINES, AuthSite, authorization, log_in, request, wait_for_answer
+from tests.support.auth_site import HASH, AuthSite, authorization, log_in, request, wait_for_answer
 
 PEER = ("192.0.2.7", 4711)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[AuthSite]:
-    """Plain users and a hashed one."""
-    made = AuthSite(tmp_path, *LINES)
-    made.greet()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def plain_site(tmp_path: Path) -> Iterator[AuthSite]:
-    """Without any hash, so without any worker."""
-    made = AuthSite(tmp_path, "user:pass")
-    made.greet()
-    yield made
-    made.close()
 
 
 def fail(site: AuthSite, times: int, credentials: str = "user:nope", address: Any = PEER) -> List[int]:

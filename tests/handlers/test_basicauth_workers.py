@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Iterator
-
 import pytest
 
 from lwsws.handlers.attempts import MAX_FAILURES, REMEMBER
 from lwsws.handlers.passwordfile import LOOK_INTERVAL
-from tests.support.auth_site import HASH, LINES, AuthSite, log_in, request, wait_for_answer
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[AuthSite]:
-    """Plain users and a hashed one."""
-    made = AuthSite(tmp_path, *LINES)
-    made.greet()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def plain_site(tmp_path: Path) -> Iterator[AuthSite]:
-    """Without any hash, so without any worker."""
-    made = AuthSite(tmp_path, "user:pass")
-    made.greet()
-    yield made
-    made.close()
+from tests.support.auth_site import HASH, AuthSite, log_in, request, wait_for_answer
 
 
 def test_hashes_are_checked_on_a_worker_and_others_are_served_meanwhile(site: AuthSite) -> None:

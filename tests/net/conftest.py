@@ -8,7 +8,7 @@ from typing import Iterator, Set
 import pytest
 
 from lwsws.net.reactor import Reactor
-from tests.net.support import CountingSelector
+from tests.net.support import Connected, CountingSelector, tcp_pair, unix_pair
 from tests.support.clock import ManualClock
 
 
@@ -45,3 +45,23 @@ def reactor(
     yield reactor
     reactor.close()
     assert "fault in" not in capfd.readouterr().err
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def conn(request: pytest.FixtureRequest, reactor: Reactor) -> Iterator[Connected]:
+    """A started transport, once on a unix socket and once on TCP."""
+    made = Connected(reactor, *(unix_pair() if request.param == "unix" else tcp_pair()))
+    made.transport.start()
+    yield made
+    made.finish()
+    assert made.got.over, "connection_lost was never told"
+
+
+@pytest.fixture
+def tcp(reactor: Reactor) -> Iterator[Connected]:
+    """A started transport on TCP."""
+    made = Connected(reactor, *tcp_pair())
+    made.transport.start()
+    yield made
+    made.finish()
+    assert made.got.over, "connection_lost was never told"

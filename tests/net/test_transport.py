@@ -6,7 +6,7 @@ import gc
 import socket
 import weakref
 from functools import partial
-from typing import Callable, Iterator, List
+from typing import Callable, List
 
 import pytest
 
@@ -14,26 +14,6 @@ from lwsws.net.reactor import BUFFER_BYTES, Reactor
 from lwsws.net.transport import ConnectionLost, Transport
 from tests.net.support import LARGE, Connected, CountingSelector, Recorder, reset, settle, tcp_pair, unix_pair
 from tests.support.clock import ManualClock
-
-
-@pytest.fixture(params=["unix", "tcp"])
-def conn(request: pytest.FixtureRequest, reactor: Reactor) -> Iterator[Connected]:
-    """A started transport, once on a unix socket and once on TCP."""
-    made = Connected(reactor, *(unix_pair() if request.param == "unix" else tcp_pair()))
-    made.transport.start()
-    yield made
-    made.finish()
-    assert made.got.over, "connection_lost was never told"
-
-
-@pytest.fixture
-def tcp(reactor: Reactor) -> Iterator[Connected]:
-    """A started transport on TCP."""
-    made = Connected(reactor, *tcp_pair())
-    made.transport.start()
-    yield made
-    made.finish()
-    assert made.got.over, "connection_lost was never told"
 
 
 class TestReading:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Iterator, List
+from typing import List
 
 import pytest
 
@@ -17,31 +17,10 @@ from tests.net.support import (
     CountingSelector,
     reset,
     settle,
-    tcp_pair,
     temporary_file,
     unix_pair,
 )
 from tests.support.clock import ManualClock
-
-
-@pytest.fixture(params=["unix", "tcp"])
-def conn(request: pytest.FixtureRequest, reactor: Reactor) -> Iterator[Connected]:
-    """A started transport, once on a unix socket and once on TCP."""
-    made = Connected(reactor, *(unix_pair() if request.param == "unix" else tcp_pair()))
-    made.transport.start()
-    yield made
-    made.finish()
-    assert made.got.over, "connection_lost was never told"
-
-
-@pytest.fixture
-def tcp(reactor: Reactor) -> Iterator[Connected]:
-    """A started transport on TCP."""
-    made = Connected(reactor, *tcp_pair())
-    made.transport.start()
-    yield made
-    made.finish()
-    assert made.got.over, "connection_lost was never told"
 
 
 class TestClose:
