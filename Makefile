@@ -43,10 +43,10 @@ lint: check-python ## check style and types with ruff and mypy --strict, from .v
 	.venv/bin/mypy
 	.venv/bin/mypy --config-file= --strict -c "$$(cat lwsws.py)"
 
-bench: check-python ## measure against nginx, lighttpd and http.server (BENCH_ARGS=--quick)
+bench: check-python ## measure against nginx, lighttpd, haproxy and http.server (BENCH_ARGS=--quick)
 	$(PYTHON) -m bench.run $(BENCH_ARGS)
 
-fuzz: pytest ## try many generated requests (FUZZ_CASES=200000)
+fuzz: pytest ## try many generated inputs (FUZZ_CASES=200000)
 	LWSWS_FUZZ_CASES=$(FUZZ_CASES) $(TESTER) -m pytest tests/fuzz $(PYTEST_ARGS)
 
 docs: check-python ## write docs/configuration.md from the table of keys

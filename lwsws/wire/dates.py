@@ -70,8 +70,17 @@ def parse_date(text: str, this_year: int = THIS_YEAR) -> Optional[int]:
     month = _MONTHS.index(found.group("month")) + 1
     day = int(found.group("day"))
     hour, minute, second = int(found.group("hour")), int(found.group("minute")), int(found.group("second"))
+    return seconds_since_1970(year, month, day, hour, minute, second)
+
+
+def seconds_since_1970(
+    year: int, month: int, day: int, hour: int, minute: int, second: int
+) -> Optional[int]:
+    """The seconds from the beginning of 1970 to this time UTC; None if there is no such date or time."""
+    if not 1 <= month <= len(_MONTHS) or not 1 <= day <= _month_length(year, month):
+        return None
     # 60 is a leap second; it falls together with the next full minute.
-    if not 1 <= day <= _month_length(year, month) or hour > 23 or minute > 59 or second > 60:
+    if hour > 23 or minute > 59 or second > 60:
         return None
     return _days(year, month, day) * _SECONDS_PER_DAY + hour * 3600 + minute * 60 + second
 

@@ -6,29 +6,24 @@ requests are damaged by attackers and by the network.  Whatever they are, the re
 * raises RemoteProtocolError or nothing, and after that says and reads nothing more;
 * gives the same events for the whole, for random pieces, and byte by byte;
 * gives out only requests that keep the promises of its documentation, and the bodies they announce.
-
-LWSWS_FUZZ_CASES=1000000 in the environment runs more cases; a failure names the seed and the bytes.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import re
-from contextlib import contextmanager
-from typing import Callable, Iterator, List, Tuple
+from typing import Callable, List, Tuple
 
 import pytest
 
 from lwsws.wire.http1_fields import parse_fields
 from lwsws.wire.http1_request import Limits, Request, RequestReader
 from tests.support.effort import LINEAR, growth
+from tests.support.fuzzing import BATCHES, CASES, damage, told
 from tests.support.wire_cases import GET, Transcript, byte_by_byte, head, transcribe
 
-CASES = int(os.environ.get("LWSWS_FUZZ_CASES", "20000"))
 # A case of byte by byte costs as much as ten others.
 CASES_BETWEEN_SINGLE_BYTES = 5
-BATCHES = 20
 
 # Small enough to be met by many cases.
 TIGHT = Limits(line_bytes=60, head_bytes=160, header_count=5, chunk_line=12, trailer_bytes=24)
@@ -94,14 +89,6 @@ def random_body(rand: random.Random) -> Tuple[List[bytes], bytes]:
     return [b"Transfer-Encoding: chunked"], b"".join(rand.choices(GOOD_CHUNKS, k=rand.randrange(4))) + last
 
 
-def damage(rand: random.Random, data: bytes) -> bytes:
-    """`data` with something put in, taken out, doubled or replaced."""
-    at = rand.randrange(len(data) + 1)
-    to = min(len(data), at + rand.choice((0, 1, 1, 2, 10)))
-    middle = rand.choice((b"", rand.choice(BITS), data[at:to] * 2, bytes((rand.randrange(256),))))
-    return data[:at] + middle + data[to:]
-
-
 def random_input(rand: random.Random) -> bytes:
     """One to four messages, in half of the cases damaged, in some of them cut short."""
     data = b"".join(random_message(rand) for _ in range(rand.choice((1, 1, 1, 2, 4))))
@@ -109,7 +96,7 @@ def random_input(rand: random.Random) -> bytes:
         data = b"\r\n" + data
     if rand.random() < 0.5:
         for _ in range(rand.choice((1, 1, 2, 5))):
-            data = damage(rand, data)
+            data = damage(rand, data, BITS)
     if rand.random() < 0.1:
         data = data[: rand.randrange(len(data) + 1)]
     return data
@@ -188,18 +175,6 @@ def check_case(rand: random.Random, data: bytes, *, single_bytes: bool) -> Trans
         check_request(request, body, number < seen.ended)
     assert len(seen.requests) - seen.ended in (0, 1)
     return seen
-
-
-@contextmanager
-def told(case: str) -> Iterator[None]:
-    """Print `case` if it fails, whatever the failure is."""
-    passed = False
-    try:
-        yield
-        passed = True
-    finally:
-        if not passed:
-            print(case)
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from typing import List
+from typing import List, Tuple
 
 import pytest
 
-from lwsws.wire.dates import format_date, parse_date
+from lwsws.wire.dates import format_date, parse_date, seconds_since_1970
 
 # The instant that RFC 9110 5.6.7 writes in three ways.
 EXAMPLE = 784111777
@@ -44,6 +44,23 @@ def test_the_calendar_agrees_with_the_standard_library() -> None:
         expected = f"{date:%a, %d %b} {date.year:04} 12:34:56 GMT"
         assert format_date(seconds) == expected
         assert parse_date(expected) == seconds
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        (2026, 0, 1, 0, 0, 0),
+        (2026, 13, 1, 0, 0, 0),
+        (2026, 4, 0, 0, 0, 0),
+        (2026, 4, 31, 0, 0, 0),
+        (2026, 2, 29, 0, 0, 0),
+        (2026, 1, 1, 24, 0, 0),
+        (2026, 1, 1, 0, 60, 0),
+        (2026, 1, 1, 0, 0, 61),
+    ],
+)
+def test_dates_and_times_that_do_not_exist(date: Tuple[int, int, int, int, int, int]) -> None:
+    assert seconds_since_1970(*date) is None
 
 
 def test_times_beyond_four_digits_of_a_year_are_clamped() -> None:
