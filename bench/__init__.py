@@ -1,1 +1,1 @@
-"""The benchmark: lwsws beside nginx, lighttpd and http.server, on this machine, in one run."""
+"""The benchmark: lwsws beside nginx, lighttpd, http.server and haproxy, on this machine, in one run."""

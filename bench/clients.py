@@ -16,13 +16,14 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from typing import Dict, Iterator, List, NamedTuple
+from typing import Callable, Dict, Iterator, List, NamedTuple
 
 from bench import processes
-from bench.servers import HOST, ROOT, Running
+from bench.connections import connect
+from bench.servers import Running
+from bench.subjects import ROOT
 
 BLOCK = 1 << 20
-TIMEOUT = 30.0
 HEAD_END = b"\r\n\r\n"
 
 # Each slow reader takes a small part of what loopback can carry, but keeps the server's output full.
@@ -46,16 +47,9 @@ class Head(NamedTuple):
         return int(self.fields.get("content-length", "0"))
 
 
-def request_bytes(path: str) -> bytes:
-    """A small GET."""
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-
-
-def connect(port: int) -> socket.socket:
-    """A connection to the server on `port`."""
-    sock = socket.create_connection((HOST, port), TIMEOUT)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+def request_bytes(path: str, *fields: str) -> bytes:
+    """A small GET; `fields` are more header lines."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *fields, "", ""]).encode()
 
 
 def read_head(sock: socket.socket) -> Head:
@@ -97,15 +91,26 @@ def fetch(sock: socket.socket, path: str, block: bytearray) -> int:
     return head.length
 
 
+def fetch_anew(server: Running, path: str, block: bytearray) -> int:
+    """One GET on a new connection, the body thrown away; gives its length."""
+    with connect(server.port) as sock:
+        return fetch(sock, path, block)
+
+
 class Download(NamedTuple):
-    """Some downloads, one after the other."""
+    """Some downloads, one after the other: `seconds` is the wall clock, `cpu` the server's own time."""
 
     bytes: int
     seconds: float
     cpu: float
 
 
-def download(server: Running, path: str, seconds: float) -> Download:
+def download(
+    server: Running,
+    path: str,
+    seconds: float,
+    fetch_one: Callable[[Running, str, bytearray], int] = fetch_anew,
+) -> Download:
     """Fetch a big file again and again, each time on a new connection, for about `seconds`."""
     block = bytearray(BLOCK)
     total = 0
@@ -113,8 +118,7 @@ def download(server: Running, path: str, seconds: float) -> Download:
     with processes.on_core(server.cores.load):
         began = time.perf_counter()
         while total == 0 or time.perf_counter() - began < seconds:
-            with connect(server.port) as sock:
-                total += fetch(sock, path, block)
+            total += fetch_one(server, path, block)
         ended = time.perf_counter()
     return Download(total, ended - began, server.cpu_seconds() - cpu)
 

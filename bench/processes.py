@@ -11,7 +11,7 @@ import os
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Set
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 5.0
@@ -25,6 +25,7 @@ class Cores(NamedTuple):
 
     server: int
     load: int
+    others: Tuple[int, ...]  # all but that of the servers, for load that costs more than what it measures
 
     @property
     def are_shared(self) -> bool:
@@ -33,9 +34,10 @@ class Cores(NamedTuple):
 
 
 def choose_cores() -> Cores:
-    """The first two cores that this process may use."""
+    """The first two cores that this process may use, and what there is beside the first."""
     usable = sorted(os.sched_getaffinity(0))
-    return Cores(usable[0], usable[-1] if len(usable) < 2 else usable[1])
+    others = usable[1:] or usable
+    return Cores(usable[0], others[0], tuple(others))
 
 
 @contextmanager

@@ -11,8 +11,10 @@ import os
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Tuple
 
-from bench import clients, wrk
+from bench import clients, tls_clients, tunnel, wrk
+from bench.connections import connect
 from bench.servers import Running
+from bench.subjects import HTTP, RAW, TLS
 
 SMALL, MEDIUM, BIG = "/1k.html", "/100k.png", "/100m.bin"
 SIZES = {SMALL: 1000, MEDIUM: 100_000, BIG: 100_000_000}
@@ -47,6 +49,7 @@ class Row(NamedTuple):
     reference: str
     target: float
     floor: float
+    kind: str = HTTP  # of the servers that are compared
     less_is_better: bool = False
     needs_wrk: bool = True
     needs_kept: bool = False
@@ -72,6 +75,12 @@ def sample(load: wrk.Load) -> Sample:
     return Sample(load.requests / load.seconds, per_cpu, load.errors)
 
 
+def throughput(done: clients.Download) -> Sample:
+    """Megabytes each second, and each CPU second."""
+    megabytes = done.bytes / 1e6
+    return Sample(megabytes / done.seconds, megabytes / done.cpu if done.cpu else None)
+
+
 def static_small(server: Running, options: Options) -> Sample:
     """A small file on kept connections."""
     return sample(wrk.run(server, SMALL, options.seconds, CONNECTIONS))
@@ -89,9 +98,7 @@ def static_medium(server: Running, options: Options) -> Sample:
 
 def static_big(server: Running, options: Options) -> Sample:
     """A file of 100 MB: megabytes a second."""
-    done = clients.download(server, BIG, options.seconds)
-    megabytes = done.bytes / 1e6
-    return Sample(megabytes / done.seconds, megabytes / done.cpu if done.cpu else None)
+    return throughput(clients.download(server, BIG, options.seconds))
 
 
 def churn(server: Running, options: Options) -> Sample:
@@ -101,7 +108,7 @@ def churn(server: Running, options: Options) -> Sample:
 
 def validators(server: Running) -> Tuple[str, str]:
     """The request field that makes the small file conditional, as name and value."""
-    with clients.connect(server.port) as sock:
+    with connect(server.port) as sock:
         sock.sendall(clients.request_bytes(SMALL))
         fields = clients.read_head(sock).fields
     if "etag" in fields:
@@ -144,6 +151,38 @@ def fairness(server: Running, options: Options) -> Sample:
     return Sample(found[int(len(found) * P99)] * 1000)
 
 
+def full_handshakes(server: Running, options: Options) -> Sample:
+    """TLS connections of clients that come for the first time."""
+    return handshakes(server, options, tls_clients.FULL)
+
+
+def resumed_handshakes(server: Running, options: Options) -> Sample:
+    """TLS connections of clients that come back with a ticket."""
+    return handshakes(server, options, tls_clients.RESUMED)
+
+
+def handshakes(server: Running, options: Options, way: str) -> Sample:
+    """Handshakes each second, and each CPU second."""
+    done = tls_clients.handshakes(server, options.seconds, way)
+    return Sample(done.rate, done.made / done.cpu if done.cpu else None)
+
+
+def tls_big(server: Running, options: Options) -> Sample:
+    """A file of 100 MB over TLS: megabytes a second."""
+    return throughput(clients.download(server, BIG, options.seconds, tls_clients.fetch))
+
+
+def raw_bulk(server: Running, options: Options) -> Sample:
+    """100 MB through a tunnel, to and fro: megabytes a second."""
+    return throughput(tunnel.bulk(server, server.given.site / BIG[1:], options.seconds))
+
+
+def raw_echo(server: Running, options: Options) -> Sample:
+    """64 bytes through a tunnel and back."""
+    done = tunnel.echo(server, options.seconds)
+    return Sample(done.made / done.seconds, done.made / done.cpu if done.cpu else None)
+
+
 ROWS = [
     Row("small", "static 1 KB, keep-alive", "requests/s", static_small, "nginx", 0.9, 0.6),
     Row("varied", "1000 paths, varying headers", "requests/s", varied, "nginx", 0.35, 0.2),
@@ -160,4 +199,12 @@ ROWS = [
         less_is_better=True, needs_wrk=False, fresh=True, rounds=3),
     Row("fairness", "p99 of small beside slow big ones", "ms", fairness, "lighttpd", 1.3, 2.0,
         less_is_better=True, needs_wrk=False),
+    Row("tls-small", "TLS 1 KB, keep-alive", "requests/s", static_small, "nginx", 0.8, 0.5, TLS),
+    Row("tls-full", "TLS handshakes, full", "handshakes/s", full_handshakes, "nginx", 0.9, 0.7, TLS,
+        needs_wrk=False),
+    Row("tls-resumed", "TLS handshakes, resumed", "handshakes/s", resumed_handshakes, "nginx", 0.9, 0.7, TLS,
+        needs_wrk=False),
+    Row("tls-big", "TLS 100 MB", "MB/s", tls_big, "nginx", 0.95, 0.8, TLS, needs_wrk=False),
+    Row("raw-bulk", "raw TCP bulk", "MB/s", raw_bulk, "haproxy", 1.3, 0.9, RAW, needs_wrk=False),
+    Row("raw-echo", "raw TCP 64 B", "echoes/s", raw_echo, "haproxy", 0.7, 0.5, RAW, needs_wrk=False),
 ]

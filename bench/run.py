@@ -1,4 +1,4 @@
-"""`make bench`: measure lwsws and, where installed, nginx, lighttpd and http.server in one run.
+"""`make bench`: measure lwsws and, where installed, nginx, lighttpd, http.server and haproxy in one run.
 
 Each row is measured in rounds, and in each round every server in turn, so that whatever else the
 machine does spoils all of them alike.  Servers stand on one core, the load on another.  Only
@@ -15,6 +15,7 @@ import json
 import platform
 import resource
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -25,9 +26,11 @@ from types import FrameType
 from typing import Any, Dict, List, Optional, Sequence
 
 from bench import report
+from bench.connections import TIMEOUT, make_certificate
 from bench.processes import Cores, choose_cores, start
 from bench.rows import ROWS, Options, Row, Sample, make_site
-from bench.servers import SUBJECTS, Running, Subject, find
+from bench.servers import Running
+from bench.subjects import ALL, HOST, NAMES, TLS, Given, Subject, find
 
 ROUNDS, SECONDS = 5, 3.0
 QUICK_ROUNDS, QUICK_SECONDS, QUICK_IDLE = 2, 1.0, 2000
@@ -35,32 +38,40 @@ SPARE_FILES = 500  # descriptors beyond those of the idle connections
 
 
 class Bench:
-    """One run: the servers that can be measured, and where they are started."""
+    """One run: the servers that can be measured, and where they are started; `stack` ends them."""
 
-    def __init__(self, subjects: Sequence[Subject], scratch: Path, options: Options, rounds: int) -> None:
+    def __init__(self, subjects: Sequence[Subject], options: Options, rounds: int, stack: ExitStack) -> None:
         self.subjects = subjects
-        self.scratch = scratch
-        self.site = scratch / "site"
         self.options = options
         self.rounds = rounds
         self.cores: Cores = choose_cores()
-        self.running: Dict[str, Running] = {}
-        make_site(self.site)
+        self.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwsws-bench-")))
+        self.given = make_given(self.scratch, stack, any(subject.kind == TLS for subject in subjects))
+        self._stack = stack
+        self._running: Dict[Subject, Running] = {}
 
     def start(self, subject: Subject) -> Running:
         """Start a server; the caller ends it."""
-        return Running(subject, self.site, self.scratch, self.cores)
+        return Running(subject, self.given, self.scratch, self.cores)
+
+    def running(self, subject: Subject) -> Running:
+        """The server that is kept from one row to the next; RuntimeError if it does not come up."""
+        if subject not in self._running:
+            server = self._stack.enter_context(self.start(subject))
+            server.wait_ready()
+            self._running[subject] = server
+        return self._running[subject]
 
     def sample(self, row: Row, subject: Subject) -> Sample:
         """One measurement."""
         if row.fresh:
             with self.start(subject) as server:
                 return row.measure(server, self.options)
-        return row.measure(self.running[subject.name], self.options)
+        return row.measure(self.running(subject), self.options)
 
     def measure(self, row: Row) -> Dict[str, List[Sample]]:
         """All rounds of `row`; a server that fails once is left out from then on, with a word on stderr."""
-        subjects = [subject for subject in self.subjects if subject.keeps_connections or not row.needs_kept]
+        subjects = [subject for subject in self.subjects if is_wanted(subject, row)]
         samples: Dict[str, List[Sample]] = {subject.name: [] for subject in subjects}
         for number in range(row.rounds or self.rounds):
             for subject in list(subjects):
@@ -73,6 +84,21 @@ class Bench:
                     subjects.remove(subject)
         tell("")
         return {name: found for name, found in samples.items() if found}
+
+
+def is_wanted(subject: Subject, row: Row) -> bool:
+    """Whether `row` can be measured with this server."""
+    return subject.kind == row.kind and (subject.keeps_connections or not row.needs_kept)
+
+
+def make_given(scratch: Path, stack: ExitStack, needs_certificate: bool) -> Given:
+    """Make what all servers are given."""
+    given = Given(scratch, stack.enter_context(socket.create_server((HOST, 0))))
+    given.far_end.settimeout(TIMEOUT)
+    make_site(given.site)
+    if needs_certificate:
+        make_certificate(given.certificate, given.key)
+    return given
 
 
 def tell(text: str) -> None:
@@ -89,12 +115,12 @@ def parse_arguments(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     names = [row.name for row in ROWS]
     parser.add_argument("--quick", action="store_true", help="short and rough: to see that all works")
     parser.add_argument("--rows", default=",".join(names), help="some of: " + ",".join(names))
-    parser.add_argument("--servers", default=",".join(SUBJECTS), help="some of: " + ",".join(SUBJECTS))
+    parser.add_argument("--servers", default=",".join(NAMES), help="some of: " + ",".join(NAMES))
     parser.add_argument("--rounds", type=int, help=f"measurements of each row and server ({ROUNDS})")
     parser.add_argument("--seconds", type=float, help=f"length of each measurement ({SECONDS:g})")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all samples to FILE as well")
     arguments = parser.parse_args(argv)
-    for option, known in (("rows", names), ("servers", list(SUBJECTS))):
+    for option, known in (("rows", names), ("servers", NAMES)):
         setattr(arguments, option, getattr(arguments, option).split(","))
         unknown = [name for name in getattr(arguments, option) if name not in known]
         if unknown:
@@ -109,24 +135,26 @@ def raise_file_limit() -> int:
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
-def choose_subjects(names: Sequence[str]) -> List[Subject]:
-    """Those that can be measured here; it is said of the others why not."""
-    found = []
-    for name in names:
-        reason = SUBJECTS[name].missing()
+def choose_subjects(names: Sequence[str], rows: Sequence[Row]) -> List[Subject]:
+    """Those that `rows` need and that can be measured here; it is said of the others why not."""
+    kinds = {row.kind for row in rows}
+    wanted = [subject for subject in ALL if subject.name in names and subject.kind in kinds]
+    reasons = {subject.name: subject.missing() for subject in wanted}
+    for name, reason in reasons.items():
         if reason:
             print(f"without {name}: {reason}")
-        else:
-            found.append(SUBJECTS[name])
-    return found
+    return [subject for subject in wanted if not reasons[subject.name]]
 
 
 def choose_rows(names: Sequence[str]) -> List[Row]:
-    """The rows asked for, but those that need wrk only where it is installed."""
+    """The rows asked for, but those that need wrk or a certificate only where these can be had."""
     rows = [row for row in ROWS if row.name in names]
     if not find("wrk"):
         print("wrk is not installed: only the rows that need no wrk")
         rows = [row for row in rows if not row.needs_wrk]
+    if not find("openssl"):
+        print("openssl is not installed: only the rows without TLS")
+        rows = [row for row in rows if row.kind != TLS]
     return rows
 
 
@@ -136,6 +164,8 @@ def run_rows(bench: Bench, rows: Sequence[Row]) -> List[Dict[str, Any]]:
     unit = ""
     for row in rows:
         samples = bench.measure(row)
+        if not samples:
+            continue
         if row.unit != unit:
             unit = row.unit
             print("\n" + report.heading(row))
@@ -159,18 +189,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         arguments.seconds or (QUICK_SECONDS if quick else SECONDS),
         min(QUICK_IDLE, files - SPARE_FILES) if quick else min(Options(0).idle, files - SPARE_FILES),
     )
-    subjects, rows = choose_subjects(arguments.servers), choose_rows(arguments.rows)
+    rows = choose_rows(arguments.rows)
+    subjects = choose_subjects(arguments.servers, rows)
     if not subjects or not rows:
         return 1
     try:
         with ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwsws-bench-")))
             rounds = arguments.rounds or (QUICK_ROUNDS if quick else ROUNDS)
-            bench = Bench(subjects, scratch, options, rounds)
+            bench = Bench(subjects, options, rounds, stack)
             print_setting(bench)
-            for subject in subjects:
-                bench.running[subject.name] = stack.enter_context(bench.start(subject))
-                bench.running[subject.name].wait_ready()
             results = run_rows(bench, rows)
     except KeyboardInterrupt:
         tell("")

@@ -7,7 +7,8 @@ import subprocess
 from typing import NamedTuple, Sequence
 
 from bench.processes import on_core
-from bench.servers import HOST, Running, find
+from bench.servers import Running
+from bench.subjects import HOST, TLS, find
 
 GRACE_SECONDS = 30  # on top of the time a run should take
 PATHS = 1000  # different small files
@@ -72,10 +73,11 @@ def run(
         file = server.scratch / "script.lua"
         file.write_text(script)
         command += ["-s", str(file)]
+    scheme = "https" if server.subject.kind == TLS else "http"
     before = server.cpu_seconds()
     with on_core(server.cores.load):
         done = subprocess.run(
-            [*command, f"http://{HOST}:{server.port}{path}"],
+            [*command, f"{scheme}://{HOST}:{server.port}{path}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
