@@ -1,4 +1,7 @@
-"""For every test: a limit in time, so that one that waits for ever fails and shows where it stood."""
+"""For every test: a limit in time, so that one that waits for ever fails and shows where it stood.
+
+And for all tests of TLS: one set of certificates, made once per session.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from types import FrameType
 from typing import Iterator, Optional
 
 import pytest
+
+from tests.support.certificates import Certificates, make_certificates
 
 # Far above what the slowest test takes on a busy machine; `make fuzz` runs as long as it is asked to.
 TEST_SECONDS = 0 if "LWSWS_FUZZ_CASES" in os.environ else 120
@@ -28,3 +33,9 @@ def time_limit() -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A CA with two server certificates and a client's, and a client certificate of another CA."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))

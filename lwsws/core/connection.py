@@ -9,7 +9,7 @@ forgotten, `connection_lost`.
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from lwsws import log
 from lwsws.core.role import Role
@@ -17,11 +17,15 @@ from lwsws.net.timers import Deadline
 from lwsws.net.transport import Transport
 
 if TYPE_CHECKING:
-    from lwsws.core.context import Context
+    from ssl import SSLContext
 
-# The reasons a deadline may be set for.  FIRST, HEAD and DRAIN are absolute: a byte does not move
+    from lwsws.core.context import Context
+    from lwsws.net.tls_transport import TlsTransport
+
+# The reasons a deadline may be set for.  FIRST, HANDSHAKE, HEAD and DRAIN are absolute: a byte does not move
 # them (LESSONS 3.8); IDLE, BODY, RESPONSE and SEND are about lack of progress, never about total time.
 FIRST = "nothing sent"
+HANDSHAKE = "TLS handshake incomplete"
 HEAD = "request head incomplete"
 BODY = "request body stalled"
 IDLE = "idle"
@@ -51,8 +55,8 @@ class Connection:
         self._patience = 0.0
         self.ident = context.register(self)
         self.role = role
-        role.start(self)
         try:
+            role.start(self)
             self.transport.start()
         except OSError as error:    # the kernel watches as many sockets as it can
             log.warn(f"conn {self.ident}: {error.strerror}")
@@ -66,6 +70,13 @@ class Connection:
         role.start(self)
         if leftover and not self.transport.closing:
             role.data_received(leftover)
+
+    def start_tls(self, context: SSLContext, server_name: str, done: Callable[[], None]) -> TlsTransport:
+        """Let the bytes that come from now on be TLS, whose client asked for `server_name`; calls `done` when
+        the handshake is complete.  If it fails, the connection is lost."""
+        from lwsws.net.tls_transport import start_tls  # loads ssl, which not every server needs
+        self.transport = transport = start_tls(self.transport, context, server_name, done)
+        return transport
 
     # What the transport says.
 
@@ -109,11 +120,11 @@ class Connection:
     def close(self, linger: bool = False) -> None:
         """Flush what is queued, then close; `linger` reads on for a moment so that the peer gets
         our last answer even if it is still sending (RFC 9112 9.6)."""
-        if self.transport.size:
+        self.transport.close(linger=linger)
+        if self.transport.size:     # the last word of TLS counts as well
             self.expect_progress(self.context.limits.send_timeout, SEND)
         else:
             self.deadline.clear()
-        self.transport.close(linger=linger)
 
     def abort(self) -> None:
         """Close now and drop what is queued."""

@@ -5,6 +5,8 @@ objects; large ones are kept as they are.  The leading pieces that are bytes go 
 sendmsg, with MSG_MORE if something follows them, so that a response head shares its packet with the
 first bytes of the file.  A slice of a file at the head goes out by sendfile, and for files that
 sendfile cannot take by reading and sending, if it says so before the first byte of the slice.
+
+Who must see the bytes before they go out, as TLS must, takes them block by block instead.
 """
 
 from __future__ import annotations
@@ -53,6 +55,33 @@ class FileSlice:
         self.started = False
         self._release: Optional[Callable[[], None]] = release
 
+    def send(self, sock: socket.socket, limit: int) -> Tuple[int, int]:
+        """Send at most `limit` bytes; returns and raises as OutputQueue.send_some."""
+        wanted = min(self.remaining, limit)
+        sent = 0
+        if not self.plain:
+            try:
+                sent = os.sendfile(sock.fileno(), self.fd, self.offset, wanted)
+            except OSError as exc:
+                if self.started or exc.errno not in SENDFILE_UNSUPPORTED:
+                    raise
+                self.plain = True
+        if self.plain:
+            data = os.pread(self.fd, min(wanted, PLAIN_CHUNK), self.offset)
+            wanted = len(data)
+            sent = sock.send(data) if data else 0
+        if not sent:
+            raise self._ended()
+        return wanted, sent
+
+    def take(self, limit: int) -> bytes:
+        """The next bytes, at most `limit`, which count as sent.  OSError of the file; FileEnded."""
+        data = os.pread(self.fd, min(self.remaining, limit), self.offset)
+        if not data:
+            raise self._ended()
+        self.advance(len(data))
+        return data
+
     def advance(self, count: int) -> None:
         """`count` more bytes were sent."""
         self.started = True
@@ -66,26 +95,9 @@ class FileSlice:
             self._release = None
             release()
 
-
-def send_file(sock: socket.socket, piece: FileSlice, limit: int) -> Tuple[int, int]:
-    """Send at most `limit` bytes of `piece`; returns and raises as OutputQueue.send_some."""
-    wanted = min(piece.remaining, limit)
-    sent = 0
-    if not piece.plain:
-        try:
-            sent = os.sendfile(sock.fileno(), piece.fd, piece.offset, wanted)
-        except OSError as exc:
-            if piece.started or exc.errno not in SENDFILE_UNSUPPORTED:
-                raise
-            piece.plain = True
-    if piece.plain:
-        data = os.pread(piece.fd, min(wanted, PLAIN_CHUNK), piece.offset)
-        wanted = len(data)
-        sent = sock.send(data) if data else 0
-    if not sent:
-        # A false end would be worse: the head with the length is out already, so the transport breaks off.
-        raise FileEnded(f"a file ended {piece.remaining} bytes before its promised size")
-    return wanted, sent
+    def _ended(self) -> FileEnded:
+        """A false end would be worse: the head with the length is out, so the transport breaks off."""
+        return FileEnded(f"a file ended {self.remaining} bytes before its promised size")
 
 
 Piece = Union[bytes, bytearray, FileSlice]
@@ -129,7 +141,7 @@ class OutputQueue:
         """
         first = self._pieces[0]
         if isinstance(first, FileSlice):
-            wanted, sent = send_file(sock, first, limit)
+            wanted, sent = first.send(sock, limit)
         else:
             views, followed = self.views()
             wanted = sum(map(len, views))
@@ -168,6 +180,25 @@ class OutputQueue:
             self._sent_of_first = 0
             pieces.popleft()
 
+    def take(self, limit: int) -> memoryview:
+        """Take out the next bytes as one block of about `limit`, for whoever sends them by himself; `size`
+        goes on counting them.  Pieces much smaller are joined, of a file at most `limit` bytes are read.
+
+        The queue must not be empty.  OSError of the file; FileEnded.
+        """
+        joined = bytearray()
+        while self._pieces and len(joined) < limit:
+            try:
+                data = self._take_of_first(limit - len(joined))
+            except FileEnded:
+                if not joined:
+                    raise
+                break  # the next call says so again
+            if not joined and len(data) >= limit // 4:
+                return data
+            joined += data
+        return memoryview(joined)
+
     def clear(self) -> None:
         """Drop everything and release the files."""
         self.size = 0
@@ -177,10 +208,29 @@ class OutputQueue:
             if isinstance(piece, FileSlice):
                 piece.close()
 
+    def _take_of_first(self, limit: int) -> memoryview:
+        first = self._pieces[0]
+        if isinstance(first, FileSlice):
+            data = first.take(limit)
+            self._drop_if_sent(first)
+            return memoryview(data)
+        begin = self._sent_of_first
+        # One that could still grow goes as a whole: a piece that is viewed cannot.
+        end = min(len(first), begin + limit) if isinstance(first, bytes) else len(first)
+        if end < len(first):
+            self._sent_of_first = end
+        else:
+            self._sent_of_first = 0
+            self._pieces.popleft()
+        return memoryview(first)[begin:end]
+
     def _advance_file(self, piece: FileSlice, count: int) -> int:
         taken = min(count, piece.remaining)
         piece.advance(taken)
+        self._drop_if_sent(piece)
+        return count - taken
+
+    def _drop_if_sent(self, piece: FileSlice) -> None:
         if not piece.remaining:
             self._pieces.popleft()
             piece.close()
-        return count - taken

@@ -5,16 +5,7 @@ most gets no more turns than the others.  Writing tries the socket at once, and 
 did not take; write interest exists only while something is queued.  So a request that is read, answered
 and forgotten costs one wait, one recv and one send, and an idle transport holds no buffer.
 
-    OPEN         reads and writes
-    HALF_CLOSED  write_eof() was called: sends what is queued, then FIN; still reads
-    FLUSHING     close() was called: sends what is queued, reads nothing, tells the receiver nothing
-    LINGERING    all is sent and FIN too; throws away what still comes, for a little while
-    CLOSED       the socket is closed
-
-Interest in reading is dropped late: pausing only says that nothing shall be read, and not before the
-socket turns out to be ready is it given up.  So pausing and resuming within one callback is free.
-With nothing to read and nothing to send the socket is not watched at all, because the kernel reports
-a hang-up to everyone who watches; a peer that vanishes then is noticed by the next read or write.
+What states it passes through, when it watches its socket and how it ends stands in endpoint.py.
 
 The receiver is told of a loss directly when the reactor found it, and by `call_soon` when one of its own
 calls of write(), close() or abort() did, so that nothing ever happens to it in the middle of its own code.
@@ -22,18 +13,16 @@ calls of write(), close() or abort() did, so that nothing ever happens to it in 
 
 from __future__ import annotations
 
-import enum
 import fcntl
-import functools
 import socket
 import struct
 import termios
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
+from lwsws.net.endpoint import CLOSED, FLUSHING, HALF_CLOSED, OPEN, Endpoint
 from lwsws.net.output import FileEnded, FileSlice, OutputQueue
 from lwsws.net.reactor import READ, WRITE, Reactor
 from lwsws.net.receiver import NOBODY, ConnectionLost, Receiver
-from lwsws.net.timers import Timer
 
 # What a user of transports needs, from one place.
 __all__ = ["ConnectionLost", "FileSlice", "Receiver", "Transport"]
@@ -43,106 +32,25 @@ HIGH = 256 * 1024
 LOW = 64 * 1024
 # At most so much is sent on one socket in a pass; what fills a line of 100 Mbit/s for 40 ms.
 SENDFILE_CHUNK = 512 * 1024
-# How long and how much we go on reading after our last byte.  A close with unread bytes makes the kernel send
-# a reset, which may destroy our answer before the peer has read it (RFC 9112 9.6).  An eager client has
-# megabytes on the way when it is told that its upload is not wanted.
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 16 * 1024 * 1024
-
 
 # What TIOCOUTQ (tcp(7): SIOCOUTQ) answers.
 UNSENT = struct.Struct("i")
 
 
-def lost(exc: Exception) -> ConnectionLost:
-    """The ConnectionLost for `exc`: a new one, for the frames in which `exc` came up hold the transport."""
-    return ConnectionLost(exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc))
+class Transport(Endpoint):
+    """One connected socket, and the bytes on their way through it."""
 
-
-class State(enum.Enum):
-    """See the module's text."""
-
-    OPEN = 1
-    HALF_CLOSED = 2
-    FLUSHING = 3
-    LINGERING = 4
-    CLOSED = 5
-
-
-OPEN = State.OPEN
-HALF_CLOSED = State.HALF_CLOSED
-FLUSHING = State.FLUSHING
-LINGERING = State.LINGERING
-CLOSED = State.CLOSED
-
-
-class Linger:
-    """How much longer a lingering transport reads."""
-
-    __slots__ = ("timer", "bytes_left")
-
-    def __init__(self, timer: Timer) -> None:
-        self.timer = timer
-        self.bytes_left = LINGER_BYTES
-
-
-class Transport:
-    """One connected socket.  It owns the socket and closes it."""
-
-    __slots__ = (
-        "receiver",
-        "sock",
-        "is_high",
-        "bytes_sent",
-        "bytes_received",
-        "last_progress",
-        "_reactor",
-        "_fd",
-        "_mask",
-        "_state",
-        "_reading",
-        "_eof_seen",
-        "_queue",
-        "_shall_linger",
-        "_linger",
-        "_peer",
-    )
+    __slots__ = ("is_high", "_queue", "_shall_linger")
 
     def __init__(self, reactor: Reactor, sock: socket.socket, receiver: Receiver, peer: Any = None) -> None:
         """`peer` is the address accept() gave, if at hand; else it is asked for when wanted."""
-        self.receiver: Receiver = receiver
-        self.sock = sock
+        super().__init__(reactor, sock, receiver, peer)
         # More than HIGH bytes are queued, and since then never less than LOW.
         self.is_high = False
-        self.bytes_sent = 0
-        self.bytes_received = 0
-        # The reactor's time of the last byte that moved in either direction.
-        self.last_progress = reactor.now
-        self._reactor = reactor
-        self._fd = sock.fileno()
-        self._mask = 0  # what the reactor watches
-        self._state = OPEN
-        self._reading = False  # data_received() is wanted
-        self._eof_seen = False
         self._queue: Optional[OutputQueue] = None  # exists only while it is not empty
         self._shall_linger = False
-        self._linger: Optional[Linger] = None
-        self._peer = peer
-
-    def __repr__(self) -> str:
-        return f"<Transport fd {self._fd} {self._state.name} of {self.receiver!r}>"
 
     # -- what is known
-
-    @property
-    def closed(self) -> bool:
-        """Whether the socket is closed; connection_lost() may be about to be told."""
-        return self._state is CLOSED
-
-    @property
-    def closing(self) -> bool:
-        """Whether it is over for the receiver: close() or abort() was called, or the connection is lost."""
-        return self._state is not OPEN and self._state is not HALF_CLOSED
 
     @property
     def size(self) -> int:
@@ -160,34 +68,6 @@ class Transport:
             return self.bytes_sent
         return self.bytes_sent - queued
 
-    @property
-    def peer(self) -> Any:
-        """The address of the peer as the socket module gives it; None if it is gone already."""
-        if self._peer is None and self._state is not CLOSED:
-            try:
-                self._peer = self.sock.getpeername()
-            except OSError:
-                pass
-        return self._peer
-
-    # -- reading
-
-    def start(self) -> None:
-        """Begin to read."""
-        self.resume_reading()
-
-    def pause_reading(self) -> None:
-        """No data_received() nor eof_received() until resume_reading()."""
-        self._reading = False
-
-    def resume_reading(self) -> None:
-        """Read again, from the next pass on; no effect after EOF or close()."""
-        if self._eof_seen or self.closing:
-            return
-        self._reading = True
-        if not self._mask & READ:
-            self._watch(self._mask | READ)
-
     # -- writing
 
     def write(self, data: bytes, more: bool = False) -> None:
@@ -204,11 +84,11 @@ class Transport:
         except BlockingIOError:
             sent = 0
         except OSError as exc:
-            self._end_soon(lost(exc))
+            self._end_soon(self._lost(exc))
             return
         if sent:
             self.bytes_sent += sent
-            self.last_progress = self._reactor.now
+            self.last_progress = self.reactor.now
         if sent < len(data):
             self._queue = queue = OutputQueue()
             queue.append(data)
@@ -227,15 +107,7 @@ class Transport:
             return
         self._queue = queue = OutputQueue()
         queue.append_file(piece)
-        try:
-            self._send_queued(queue)
-        except (OSError, FileEnded) as exc:
-            self._end_soon(lost(exc))
-            return
-        if queue.size:
-            self._await_room(queue)
-        else:
-            self._queue = None
+        self._push(queue)
 
     def write_eof(self) -> None:
         """Send what is queued and then FIN; go on reading."""
@@ -247,6 +119,17 @@ class Transport:
 
     # -- ending
 
+    def detach(self) -> socket.socket:
+        """Give the socket away, open and as it is, and tell nobody.  Nothing may be queued."""
+        if self._queue is not None or self._state is not OPEN:
+            raise AssertionError(f"{self!r} cannot give its socket away")
+        self._stop_instead()
+        self._watch(0)
+        self._state = CLOSED
+        self._reading = False
+        self.receiver = NOBODY
+        return self.sock
+
     def close(self, linger: bool = False) -> None:
         """Send what is queued, then close.  With `linger` read on for a moment before the close, so that
         a peer that is still sending gets our answer and no reset."""
@@ -254,18 +137,10 @@ class Transport:
             return
         self._state = FLUSHING
         self._reading = False
+        self._stop_instead()
         self._shall_linger = linger and not self._eof_seen
-        if self._queue is not None:
-            return  # _emptied() goes on
-        if self._shall_linger:
-            self._start_linger()
-        else:
-            self._end_soon(None)
-
-    def abort(self) -> None:
-        """Drop what is queued and close now."""
-        if self._state is not CLOSED:
-            self._end_soon(None)
+        if self._queue is None:  # else _emptied() goes on
+            self._all_sent(self._end_soon)
 
     # -- callbacks of the reactor
 
@@ -286,13 +161,13 @@ class Transport:
                 self._end_soon(ConnectionLost("a fault of the server"))
 
     def _read(self) -> None:
-        reactor = self._reactor
+        reactor = self.reactor
         try:
             count = self.sock.recv_into(reactor.buffer)
         except BlockingIOError:
             return
         except OSError as exc:
-            self._end(lost(exc))
+            self._end(self._lost(exc))
             return
         if not count:
             self._read_eof()
@@ -309,26 +184,17 @@ class Transport:
         self._watch(self._mask & ~READ)
 
     def _read_unwanted(self) -> None:
-        """Readable, though nothing shall be read: look away, or throw it away while lingering."""
-        linger = self._linger
-        if linger is None:
+        """Readable, though data_received() is not wanted: look away, or do what is wanted instead."""
+        if self._instead is None:
             self._watch(self._mask & ~READ)
-            return
-        try:
-            count = self.sock.recv_into(self._reactor.buffer)
-        except BlockingIOError:
-            return
-        except OSError:
-            count = 0
-        linger.bytes_left -= count
-        if not count or linger.bytes_left <= 0:
-            self._end(None)
+        else:
+            self._instead.ready()
 
     def _write_ready(self, queue: OutputQueue) -> None:
         try:
             self._send_queued(queue)
         except (OSError, FileEnded) as exc:
-            self._end(lost(exc))
+            self._end(self._lost(exc))
             return
         if not queue.size:
             self._queue = None
@@ -342,10 +208,7 @@ class Transport:
         """All that was queued is sent: what was waiting for that?"""
         self.is_high = False
         if self._state is FLUSHING:
-            if self._shall_linger:
-                self._start_linger()
-            else:
-                self._end(None)
+            self._all_sent(self._end)
             return
         if self._state is HALF_CLOSED:
             self._shut_down_writing()
@@ -365,10 +228,22 @@ class Transport:
             except BlockingIOError:
                 return
             self.bytes_sent += sent
-            self.last_progress = self._reactor.now
+            self.last_progress = self.reactor.now
             if sent < wanted:
                 return  # the socket is full: asking again would only say so
             share -= sent
+
+    def _push(self, queue: OutputQueue) -> None:
+        """Send what is queued, in the middle of the receiver's code; the rest has to wait."""
+        try:
+            self._send_queued(queue)
+        except (OSError, FileEnded) as exc:
+            self._end_soon(self._lost(exc))
+            return
+        if queue.size:
+            self._await_room(queue)
+        else:
+            self._queue = None
 
     def _await_room(self, queue: OutputQueue) -> None:
         self._note_size(queue)
@@ -378,60 +253,16 @@ class Transport:
         if queue.size > HIGH:
             self.is_high = True
 
-    # -- changes of state
-
-    def _watch(self, mask: int) -> None:
-        """Have the reactor watch for just this; for nothing means not at all (see the module's text)."""
-        before = self._mask
-        if mask == before:
-            return
-        self._mask = mask
-        if not before:
-            self._reactor.watch(self._fd, mask, self._ready)
-        elif mask:
-            self._reactor.rewatch(self._fd, mask, self._ready)
+    def _all_sent(self, end: Callable[[Optional[Exception]], None]) -> None:
+        """After close() nothing is queued any more: linger, or close by `end`."""
+        if self._shall_linger:
+            self._start_linger()
         else:
-            self._reactor.unwatch(self._fd)
-
-    def _shut_down_writing(self) -> None:
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # reset by the peer: the next read says so
-
-    def _start_linger(self) -> None:
-        self._state = LINGERING
-        self._shut_down_writing()
-        self._linger = Linger(self._reactor.call_later(LINGER_SECONDS, self._linger_over))
-        self._watch(READ)
-
-    def _linger_over(self) -> None:
-        self._end(None)
-
-    def _end(self, exc: Optional[Exception]) -> None:
-        """Close and tell; when it is the reactor that found the reason."""
-        self._release()
-        self._tell(exc)
-
-    def _end_soon(self, exc: Optional[Exception]) -> None:
-        """Close and tell later; when we may be in the middle of the receiver's code."""
-        self._release()
-        self._reactor.call_soon(functools.partial(self._tell, exc))
+            end(None)
 
     def _release(self) -> None:
-        """Give up the socket, the queue and the timer."""
-        self._state = CLOSED
-        self._reading = False
+        super()._release()
         self.is_high = False
-        self._watch(0)
-        self.sock.close()
-        linger, self._linger = self._linger, None
-        if linger is not None:
-            linger.timer.cancel()
         queue, self._queue = self._queue, None
         if queue is not None:
             queue.clear()
-
-    def _tell(self, exc: Optional[Exception]) -> None:
-        receiver, self.receiver = self.receiver, NOBODY
-        receiver.connection_lost(exc)

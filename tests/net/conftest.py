@@ -8,7 +8,10 @@ from typing import Iterator, Set
 import pytest
 
 from lwsws.net.reactor import Reactor
-from tests.net.support import Connected, CountingSelector, tcp_pair, unix_pair
+from tests.net.splice_support import PAIRS, Way, roomy_tcp_pair
+from tests.net.support import Connected, CountingSelector, fill_unix_buffer, tcp_pair, unix_pair
+from tests.net.tls_support import VERSIONS, Secured, client_context, server_context
+from tests.support.certificates import Certificates
 from tests.support.clock import ManualClock
 
 
@@ -65,3 +68,52 @@ def tcp(reactor: Reactor) -> Iterator[Connected]:
     yield made
     made.finish()
     assert made.got.over, "connection_lost was never told"
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    """TLS 1.2, TLS 1.3."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def fresh(reactor: Reactor, certificates: Certificates, version: str) -> Iterator[Secured]:
+    """A TLS transport on TCP before its handshake."""
+    made = Secured(reactor, server_context(certificates, version), client_context(certificates))
+    yield made
+    made.finish()
+
+
+@pytest.fixture
+def secured(fresh: Secured) -> Secured:
+    """The same after its handshake."""
+    return fresh.handshake()
+
+
+@pytest.fixture
+def tight(reactor: Reactor, certificates: Certificates, version: str) -> Iterator[Secured]:
+    """The same on a unix socket whose send buffer holds less than a record."""
+    ours, peer = unix_pair()
+    fill_unix_buffer(ours)
+    server, client = server_context(certificates, version), client_context(certificates)
+    made = Secured(reactor, server, client, (ours, peer))
+    yield made.handshake()
+    made.finish()
+
+
+@pytest.fixture(params=PAIRS)
+def way(request: pytest.FixtureRequest, reactor: Reactor) -> Iterator[Way]:
+    """A direction that may splice, over TCP and over unix sockets."""
+    make = PAIRS[request.param]
+    made = Way(reactor, (make(), make()))
+    yield made
+    made.finish()
+
+
+@pytest.fixture
+def narrow(reactor: Reactor) -> Iterator[Way]:
+    """A direction that may splice, over TCP; the sockets hold little."""
+    made = Way(reactor, (roomy_tcp_pair(), tcp_pair()))
+    yield made
+    made.finish()

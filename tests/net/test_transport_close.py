@@ -8,9 +8,9 @@ from typing import List
 
 import pytest
 
+from lwsws.net.linger import LINGER_BYTES, LINGER_SECONDS
 from lwsws.net.output import FileSlice
 from lwsws.net.reactor import BUFFER_BYTES, Reactor
-from lwsws.net.transport import LINGER_BYTES, LINGER_SECONDS
 from tests.net.support import (
     LARGE,
     Connected,
