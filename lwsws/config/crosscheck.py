@@ -7,11 +7,13 @@ changed in the configuration.
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from lwsws.config.keys import KEYS, SERVED_ORIGINS
+from lwsws.config.crosscheck_vhost import one_vhost
+from lwsws.config.keys import KEYS, SERVED_ORIGINS, SPOKEN_ALPN
 from lwsws.config.kinds import LATER
-from lwsws.config.model import Config, Fault, MountConfig, Position, VhostConfig
+from lwsws.config.model import NOWHERE, Config, Fault, MountConfig, Position, VhostConfig
+from lwsws.config.report import fault_at
 
 NOT_YET = "not served by this version yet"
 
@@ -60,68 +62,22 @@ def crosscheck(config: Config) -> List[Fault]:
     """Everything that is wrong between the parts of `config`."""
     faults: List[Fault] = []
     for vhost in config.vhosts:
-        faults.extend(_one_vhost(vhost))
+        faults.extend(_place(vhost))
+        faults.extend(one_vhost(vhost))
         faults.extend(_mountpoints(vhost))
     faults.extend(_names(config.vhosts))
     faults.extend(_listeners(config.vhosts))
+    faults.extend(_receptions(config.vhosts))
     return faults
 
 
-def pending(config: Config) -> List[Fault]:
-    """One remark for each key, and each kind of origin, that takes effect in a later version only."""
-    remarks = _not_served("global", config.globals.path, config.globals.positions)
-    for vhost in config.vhosts:
-        remarks += _not_served("vhost", vhost.path, vhost.positions)
-        for mount in vhost.mounts:
-            remarks += _not_served("mount", mount.path, mount.positions)
-            if mount.origin.kind not in SERVED_ORIGINS:
-                remarks.append(_fault(mount, "origin", f"{mount.origin.scheme}:// is {NOT_YET}"))
-    return remarks
-
-
-def _not_served(level: str, path: str, positions: Mapping[str, Position]) -> List[Fault]:
-    return [Fault(position, f"{path}.{name}", f"is {NOT_YET}", False)
-            for name, position in positions.items() if KEYS[level][name].served == LATER]
-
-
-def _place(record: Union[VhostConfig, MountConfig], name: str) -> Position:
-    return record.positions.get(name, record.where)
-
-
-def _fault(record: Union[VhostConfig, MountConfig], name: str, reason: str, fatal: bool = False) -> Fault:
-    return Fault(_place(record, name), f"{record.path}.{name}", reason, fatal)
-
-
-def _one_vhost(vhost: VhostConfig) -> Iterator[Fault]:
-    """What contradicts itself within one vhost."""
+def _place(vhost: VhostConfig) -> Iterator[Fault]:
+    """What is wrong with where `vhost` listens."""
     if vhost.unix_socket and not vhost.interface:
-        yield _fault(vhost, "unix-socket", 'needs "interface", the path of the socket', True)
+        yield fault_at(vhost, "unix-socket", 'needs "interface", the path of the socket', True)
     if not address(vhost).families:
-        yield _fault(vhost, "interface", f'nothing is left to listen on: "{vhost.interface}" is no address '
-                                         "of the kind that noipv6 or ipv6only leaves", True)
-    if not vhost.host_ssl_cert:
-        for name in _useless_without_tls(vhost):
-            yield _fault(vhost, name, 'has no effect without TLS, which "host-ssl-cert" turns on')
-    elif not vhost.allow_non_tls:
-        for name, is_set in (("redirect-http", vhost.redirect_http),
-                             ("allow-http-on-https", vhost.allow_http_on_https)):
-            if is_set:
-                yield _fault(vhost, name, 'has no effect without "allow-non-tls": "1"')
-    if vhost.host_ssl_cert and vhost.client_cert_required and not vhost.host_ssl_ca:
-        yield _fault(vhost, "client-cert-required", 'needs "host-ssl-ca", the authorities that sign the '
-                                                    "certificates of clients")
-    for mount in vhost.mounts:
-        if mount.origin.kind == "proxy" and mount.origin.scheme == "https" and not vhost.enable_client_ssl:
-            yield _fault(mount, "origin", 'an https:// origin needs "enable-client-ssl": "1" in its vhost')
-
-
-def _useless_without_tls(vhost: VhostConfig) -> Iterator[str]:
-    for name, is_set in (("host-ssl-key", bool(vhost.host_ssl_key)),
-                         ("client-cert-required", vhost.client_cert_required),
-                         ("allow-non-tls", vhost.allow_non_tls), ("redirect-http", vhost.redirect_http),
-                         ("allow-http-on-https", vhost.allow_http_on_https)):
-        if is_set:
-            yield name
+        yield fault_at(vhost, "interface", f'nothing is left to listen on: "{vhost.interface}" is no address '
+                                           "of the kind that noipv6 or ipv6only leaves", True)
 
 
 def _mountpoints(vhost: VhostConfig) -> Iterator[Fault]:
@@ -130,7 +86,7 @@ def _mountpoints(vhost: VhostConfig) -> Iterator[Fault]:
     for mount in vhost.mounts:
         first = seen.setdefault((mount.mountpoint, mount.exact_match), mount)
         if first is not mount:
-            yield _fault(mount, "mountpoint", f'"{mount.mountpoint}" is already the mountpoint of '
+            yield fault_at(mount, "mountpoint", f'"{mount.mountpoint}" is already the mountpoint of '
                                               f"{first.path} ({first.where}), which gets all its requests")
 
 
@@ -143,7 +99,7 @@ def _names(vhosts: Sequence[VhostConfig]) -> Iterator[Fault]:
                   for family in sorted(at.families)]
         for first in owners:
             if first is not vhost:
-                yield _fault(vhost, "name", f'"{vhost.name}" is already the name of {first.path} '
+                yield fault_at(vhost, "name", f'"{vhost.name}" is already the name of {first.path} '
                                             f"({first.where}) on {at}, which gets all its requests")
                 break
 
@@ -166,12 +122,120 @@ def _neighbours(vhost: VhostConfig, at: Address, other: VhostConfig, other_at: A
     """What is wrong between `vhost` and the earlier `other`, whose addresses overlap."""
     name = f"{other.path} ({other.where})"
     if at.interface != other_at.interface:
-        yield _fault(vhost, "interface", f"{at} and {other_at} of {name} cannot both be listened on: give "
+        yield fault_at(vhost, "interface", f"{at} and {other_at} of {name} cannot both be listened on: give "
                                          "both vhosts the same interface, or neither of them all")
     elif bool(vhost.host_ssl_cert) != bool(other.host_ssl_cert):
         with_tls, without = (vhost.path, name) if vhost.host_ssl_cert else (name, vhost.path)
-        yield _fault(vhost, "port", f"on {at}, {with_tls} has TLS (host-ssl-cert) and {without} has not: "
+        yield fault_at(vhost, "port", f"on {at}, {with_tls} has TLS (host-ssl-cert) and {without} has not: "
                                     "give both a certificate, or one of them another port", True)
     elif vhost.unix_socket and vhost.unix_socket_perms not in ("", other.unix_socket_perms):
-        yield _fault(vhost, "unix-socket-perms", f"{name} gives the same socket to another user and group. "
+        yield fault_at(vhost, "unix-socket-perms", f"{name} gives the same socket to another user and group. "
                                                  "Those of the first vhost count")
+
+
+# What holds for all connections of a listener, though each vhost can say it.
+
+
+def _receptions(vhosts: Sequence[VhostConfig]) -> Iterator[Fault]:
+    """Keys that have no effect because another vhost of the same listener decides."""
+    sharing: Dict[Tuple[int, str, str], List[VhostConfig]] = {}
+    for vhost in vhosts:
+        at = address(vhost)
+        for family in sorted(at.families):
+            sharing.setdefault((at.port, at.interface, family), []).append(vhost)
+    told = set()
+    for group in sharing.values():
+        members = tuple(map(id, group))
+        if members not in told:     # IPv4 and IPv6 are mostly shared by the same vhosts
+            told.add(members)
+            yield from _reception(group)
+
+
+def _reception(group: Sequence[VhostConfig]) -> Iterator[Fault]:
+    """The same for one listener, which the vhosts of `group` share."""
+    first = group[0]
+    at, name = address(first), f"{first.path} ({first.where})"
+    for vhost in group[1:]:
+        if vhost.proxy_protocol_from not in ((), first.proxy_protocol_from):
+            yield fault_at(vhost, "proxy-protocol-from", f"has no effect: {name} is the first vhost of {at}, "
+                                                         "and its value counts for all connections there")
+    if not first.host_ssl_cert:
+        yield from _raw_in_the_clear(group, f"{name} is the first vhost of {at}")
+    yield from _fallbacks(group, str(at))
+    for vhost in group:
+        is_all_raw = vhost.apply_listen_accept and (vhost is first or bool(vhost.host_ssl_cert))
+        if is_all_raw and vhost.mounts:
+            yield fault_at(vhost, "mounts", 'are never reached: with "apply-listen-accept" there is no http')
+
+
+def _raw_in_the_clear(group: Sequence[VhostConfig], why: str) -> Iterator[Fault]:
+    """Without TLS nothing tells the connections of a listener apart before they are http."""
+    for vhost in group[1:]:
+        if group[0].apply_listen_accept:
+            yield fault_at(vhost, "port", f"nothing reaches this vhost: {why}, and takes all connections by "
+                                          '"apply-listen-accept"')
+        elif vhost.apply_listen_accept:
+            yield fault_at(vhost, "apply-listen-accept", f"has no effect: {why}, and serves http")
+
+
+def _fallbacks(group: Sequence[VhostConfig], at: str) -> Iterator[Fault]:
+    """Fallbacks after the first one, where they are not the same."""
+    falling = [vhost for vhost in group
+               if vhost.fallback_listen_accept and (vhost.allow_non_tls or not vhost.host_ssl_cert)]
+    for vhost in falling[1:]:
+        if _fallback(vhost) != _fallback(falling[0]):
+            name = f"{falling[0].path} ({falling[0].where})"
+            yield fault_at(vhost, "fallback-listen-accept", f"has no effect: the fallback of {name} counts "
+                                                            f"on {at}")
+
+
+def _fallback(vhost: VhostConfig) -> Tuple[object, ...]:
+    """What a fallback does."""
+    protocols = [(protocol.name, protocol.options) for protocol in vhost.ws_protocols]
+    return vhost.listen_accept_role, vhost.listen_accept_protocol, vhost.fallback_wait, protocols
+
+
+# What is no fault, but not done.
+
+
+def pending(config: Config) -> List[Fault]:
+    """One remark for each key and kind of origin that takes effect in a later version only, and for what is
+    asked for and cannot be had."""
+    remarks = _not_served("global", config.globals.path, config.globals.positions)
+    for vhost in config.vhosts:
+        remarks += _not_served("vhost", vhost.path, vhost.positions)
+        for mount in vhost.mounts:
+            remarks += _not_served("mount", mount.path, mount.positions)
+            if mount.origin.kind not in SERVED_ORIGINS:
+                remarks.append(fault_at(mount, "origin", f"{mount.origin.scheme}:// is {NOT_YET}"))
+    return remarks + _unspoken_alpn(config)[:1] + _fixed_ciphers(config)[:1]
+
+
+def _not_served(level: str, path: str, positions: Mapping[str, Position]) -> List[Fault]:
+    return [Fault(position, f"{path}.{name}", f"is {NOT_YET}", False)
+            for name, position in positions.items() if KEYS[level][name].served == LATER]
+
+
+def _unspoken_alpn(config: Config) -> List[Fault]:
+    """Application protocols that are asked for and left out."""
+    settings = config.globals
+    places = [(settings.positions.get("default-alpn", NOWHERE), settings.path, settings.default_alpn)]
+    places += [(vhost.positions.get("alpn", vhost.where), vhost.path, vhost.alpn) for vhost in config.vhosts
+               if vhost.host_ssl_cert and not vhost.apply_listen_accept]
+    remarks = []
+    for position, path, names in places:
+        left_out = [name for name in map(str.strip, names.split(",")) if name and name not in SPOKEN_ALPN]
+        if left_out:
+            key = "default-alpn" if path == settings.path else "alpn"
+            reason = f"{', '.join(left_out)} is not spoken here and not offered"
+            remarks.append(Fault(position, f"{path}.{key}", reason, False))
+    return remarks
+
+
+def _fixed_ciphers(config: Config) -> List[Fault]:
+    """Ciphers for TLS 1.3 that are chosen, which Python cannot do."""
+    return [fault_at(vhost, name, "has no effect: Python cannot choose the ciphers of TLS 1.3, and OpenSSL "
+                                  "offers all of them. The names are checked")
+            for vhost in config.vhosts
+            for name, value in (("tls13-ciphers", vhost.tls13_ciphers),
+                                ("client-tls13-ciphers", vhost.client_tls13_ciphers)) if value]

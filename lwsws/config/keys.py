@@ -24,6 +24,7 @@ from lwsws.config.kinds import (
     COUNT,
     FLAGS,
     HEADERS,
+    HOUR,
     INDEX,
     KEYWORDS,
     LATER,
@@ -49,10 +50,13 @@ from lwsws.config.kinds import (
     Key,
     Topics,
 )
-from lwsws.config.model import DEFAULT_MAX_BODY
+from lwsws.config.model import DEFAULT_FALLBACK_WAIT, DEFAULT_MAX_BODY
 
 # The kinds of origin that this version serves.
 SERVED_ORIGINS = ("file", "redirect")
+
+# What is spoken here of the names of RFC 7301 6 for HTTP.
+SPOKEN_ALPN = ("http/1.1", "http/1.0")
 
 OURS = "Not in the original."
 
@@ -120,8 +124,10 @@ GLOBAL: Topics = (
         Key("init-ssl", BOOL, False, "Was needed before TLS could be used; TLS is ready without it here.",
             '"yes"', served=NEVER),
         Key("default-alpn", TEXT, "http/1.1",
-            "What TLS vhosts without `alpn` offer as application protocols.", '"http/1.1"', served=LATER,
-            differs='The original offers "h2,http/1.1"; there is no HTTP/2 here.'),
+            "What TLS vhosts without `alpn` offer as application protocols, the best first, with commas.",
+            '"http/1.1"',
+            differs='The original offers "h2,http/1.1"; there is no HTTP/2 here, and what is not spoken here '
+                    "is left out."),
     )),
     ("Of the original, without effect here", (
         Key("count-async-threads", ANYTHING, None, "Threads for file access.", '"2"', served=NEVER),
@@ -164,8 +170,10 @@ VHOST: Topics = (
             "answer.", '"1"',
             differs="Holds for every request; the original looked at WebSocket and h2c upgrades only."),
         Key("proxy-protocol-from", ADDRESSES, (),
-            "Addresses and networks of proxies that announce the client's address with the PROXY protocol.",
-            '["10.0.0.1", "192.168.0.0/16"]', served=LATER, differs=OURS),
+            "Addresses and networks of proxies that announce the client's address with the PROXY protocol, "
+            "version 1 or 2; their connections must begin with it.  `unix` stands for all peers of a unix "
+            "socket.  Of vhosts that share an address the first one's count.",
+            '["10.0.0.1", "192.168.0.0/16"]', differs=OURS),
     )),
     ("What it serves", (
         Key("mounts", LIST, (), "What stands behind the parts of the URL space, see Mounts.",
@@ -191,77 +199,100 @@ VHOST: Topics = (
             differs="Not in the original, where it is 100 MB."),
     )),
     ("TLS", (
-        Key("host-ssl-cert", PATH, "", "Certificate with its chain (PEM); turns TLS on.",
-            '"/etc/pki/tls/certs/warmcat.com.crt"', served=LATER),
-        Key("host-ssl-key", PATH, "", "Private key of the certificate (PEM).",
-            '"/etc/pki/tls/private/warmcat.com.key"', served=LATER),
-        Key("host-ssl-ca", PATH, "", "Authorities that may sign client certificates (PEM).",
-            '"/etc/pki/tls/certs/warmcat.com.cer"', served=LATER,
+        Key("host-ssl-cert", PATH, "",
+            "Certificate with its chain (PEM); turns TLS on.  This file, the key and `host-ssl-ca` are "
+            "looked at once a minute and on SIGUSR1, and when they have changed, loaded for new connections.",
+            '"/etc/pki/tls/certs/warmcat.com.crt"'),
+        Key("host-ssl-key", PATH, "", "Private key of the certificate (PEM), without password.",
+            '"/etc/pki/tls/private/warmcat.com.key"', default_text="in the file of the certificate"),
+        Key("host-ssl-ca", PATH, "",
+            "Authorities (PEM) whose client certificates are good; the chain of our own certificate is "
+            "completed from them too.",
+            '"/etc/pki/tls/certs/warmcat.com.cer"',
             differs="TLS works without it, as in the original, though the specification asks for all three."),
         Key("client-cert-required", BOOL, False,
-            "Refuse clients without a certificate signed by `host-ssl-ca`.", '"1"', served=LATER,
+            "Refuse clients without a certificate signed by `host-ssl-ca`, during the handshake.", '"1"',
             differs="The original let any certificate pass, whoever signed it."),
-        Key("ignore-missing-cert", BOOL, False, "Start although the certificate is missing.",
-            '"1"', served=LATER,
+        Key("ignore-missing-cert", BOOL, False,
+            "Start although one of these files is missing; TLS begins when it is there.", '"1"',
             differs="The other vhosts are served then; in the original they were not."),
-        Key("ciphers", TEXT, "",
-            "Ciphers for TLS 1.2, as OpenSSL lists them; those with forward secrecy by default.",
-            '"ECDHE+AESGCM"', served=LATER),
-        Key("tls13-ciphers", TEXT, "", "Ciphers for TLS 1.3; all by default.",
-            '"TLS_AES_256_GCM_SHA384"', served=LATER),
-        Key("ecdh-curve", TEXT, "prime256v1", "Elliptic curve of the key exchange.",
-            '"prime256v1"', served=LATER),
-        Key("alpn", TEXT, "", "Application protocols to offer; those of `default-alpn` if not given.",
-            '"http/1.1"', served=LATER),
+        Key("ciphers", TEXT, "", "Ciphers for TLS 1.2, as OpenSSL lists them.", '"ECDHE+AESGCM"',
+            default_text="those with forward secrecy and AES-GCM or ChaCha20"),
+        Key("tls13-ciphers", TEXT, "", "Ciphers for TLS 1.3.", '"TLS_AES_256_GCM_SHA384"',
+            default_text="all",
+            differs="The names are checked and have no effect: Python cannot choose among these ciphers."),
+        Key("ecdh-curve", TEXT, "", "Elliptic curve of the key exchange, the only one then.",
+            '"prime256v1"', default_text="those of OpenSSL, X25519 first",
+            differs="The default of the original is prime256v1."),
+        Key("alpn", TEXT, "", "Application protocols to offer, with commas; only http/1.1 and http/1.0 of "
+            "them unless `apply-listen-accept` is given.",
+            '"http/1.1"', default_text="those of `default-alpn`"),
+        Key("allow-sni-mismatch", BOOL, False,
+            "Answer requests for this vhost though the client named another one of this address when it "
+            "began TLS, unless one of both requires client certificates.  Others get 421.", '"1"',
+            differs="Not in the original, which always did."),
         Key("ssl-option-set", FLAGS, 0,
             "OpenSSL option bits to set, decimal; several are OR-ed, given as a list or by repeating the "
-            "key.", '"268435456"', high=MAX_SIZE, served=LATER),
-        Key("ssl-option-clear", FLAGS, 0, "OpenSSL option bits to clear, in the same way.",
-            '"268435456"', high=MAX_SIZE, served=LATER),
+            "key.", '"268435456"', high=MAX_SIZE,
+            differs="Versions before TLS 1.2, compression and renegotiation stay off whatever the bits."),
+        Key("ssl-option-clear", FLAGS, 0,
+            "OpenSSL option bits to clear, in the same way; a bit that is set as well is cleared.",
+            '"268435456"', high=MAX_SIZE),
         Key("allow-non-tls", BOOL, False,
-            "Do not hang up on plain http on the TLS port; with one of the next two, or "
-            "`fallback-listen-accept`.", '"1"', served=LATER),
+            "Do not hang up on clients without TLS on the TLS port; with one of the next two, or "
+            "`fallback-listen-accept`.", '"1"'),
         Key("redirect-http", BOOL, False,
-            "Redirect plain http on the TLS port to https; needs `allow-non-tls`.", '"1"', served=LATER),
-        Key("allow-http-on-https", BOOL, False, "Serve plain http on the TLS port; needs `allow-non-tls`.",
-            '"1"', served=LATER),
+            "Redirect plain http on the TLS port to https; needs `allow-non-tls`.", '"1"'),
+        Key("allow-http-on-https", BOOL, False,
+            "Serve plain http on the TLS port; needs `allow-non-tls`.", '"1"',
+            differs="Not together with `client-cert-required`, which it would undo."),
     )),
     ("TLS as a client, for proxy mounts", (
-        Key("enable-client-ssl", BOOL, False, "Needed for mounts whose origin is https://.",
-            '"1"', served=LATER),
+        Key("enable-client-ssl", BOOL, False, "Needed for mounts whose origin is https://.", '"1"'),
         Key("client-ssl-cert", PATH, "", "Certificate to show to the origin (PEM).",
-            '"/etc/lwsws/client.crt"', served=LATER),
-        Key("client-ssl-key", PATH, "", "Private key of that certificate (PEM).",
-            '"/etc/lwsws/client.key"', served=LATER),
+            '"/etc/lwsws/client.crt"'),
+        Key("client-ssl-key", PATH, "", "Private key of that certificate (PEM), without password.",
+            '"/etc/lwsws/client.key"', default_text="in the file of the certificate"),
         Key("client-ssl-ca", PATH, "", "Authorities that the origin's certificate is checked with (PEM).",
-            '"/etc/lwsws/origin-ca.crt"', default_text="those of the system", served=LATER),
-        Key("client-ssl-ciphers", TEXT, "", "Ciphers for TLS 1.2 to the origin.",
-            '"ECDHE+AESGCM"', served=LATER),
-        Key("client-tls13-ciphers", TEXT, "", "Ciphers for TLS 1.3 to the origin; all by default.",
-            '"TLS_AES_256_GCM_SHA384"', served=LATER),
+            '"/etc/lwsws/origin-ca.crt"', default_text="those of the system"),
+        Key("client-ssl-ciphers", TEXT, "", "Ciphers for TLS 1.2 to the origin.", '"ECDHE+AESGCM"',
+            default_text="as for `ciphers`"),
+        Key("client-tls13-ciphers", TEXT, "", "Ciphers for TLS 1.3 to the origin.",
+            '"TLS_AES_256_GCM_SHA384"', default_text="all",
+            differs="The names are checked and have no effect, as with `tls13-ciphers`."),
         Key("client-ecdh-curve", TEXT, "", "Elliptic curve of the key exchange with the origin.",
-            '"prime256v1"', served=LATER),
+            '"prime256v1"', default_text="those of OpenSSL"),
         Key("ssl-client-option-set", FLAGS, 0, "OpenSSL option bits to set for connections to the origin.",
-            '"268435456"', aliases=("client-ssl-option-set",), high=MAX_SIZE, served=LATER),
+            '"268435456"', aliases=("client-ssl-option-set",), high=MAX_SIZE),
         Key("ssl-client-option-clear", FLAGS, 0,
             "OpenSSL option bits to clear for connections to the origin.",
-            '"268435456"', aliases=("client-ssl-option-clear",), high=MAX_SIZE, served=LATER),
+            '"268435456"', aliases=("client-ssl-option-clear",), high=MAX_SIZE),
     )),
     ("WebSockets and raw connections", (
         Key("ws-protocols", LIST, (),
-            "Protocol plugins that the vhost offers, each with its options, see Protocols; none without it.",
-            '[{"lws-mirror-protocol": {"status": "ok"}}]', served=LATER),
+            "Protocol plugins that the vhost offers, each with its options, see Protocols; none without it.  "
+            "In this version raw connections get them, and WebSocket clients do not yet.",
+            '[{"lws-mirror-protocol": {"status": "ok"}}]'),
         Key("disable-no-protocol-ws-upgrades", BOOL, False,
             "Refuse WebSocket clients that name no subprotocol.", '"1"', served=LATER),
-        Key("listen-accept-role", TEXT, "", "Role of connections that are not http, see the next keys.",
-            '"raw-proxy"', served=LATER),
-        Key("listen-accept-protocol", TEXT, "", "Protocol plugin for that role.",
-            '"raw-proxy"', served=LATER),
+        Key("listen-accept-role", TEXT, "",
+            "Role of connections that are not http, see the next keys: `raw-proxy` hands them on to the "
+            "`onward` of the protocol, `raw-skt` gives them to the protocol itself.",
+            '"raw-proxy"', default_text="raw-skt"),
+        Key("listen-accept-protocol", TEXT, "", "Protocol plugin for that role.", '"raw-proxy"',
+            default_text='the one marked `"raw": "1"`'),
         Key("apply-listen-accept", BOOL, False,
-            "All connections of the port have that role; there is no http.",
-            '"1"', aliases=("onlyraw",), served=LATER),
+            "All connections of the vhost have that role; there is no http.  On a TLS port those that name "
+            "the vhost, after the handshake; on a plain port the first vhost decides for all.",
+            '"1"', aliases=("onlyraw",)),
         Key("fallback-listen-accept", BOOL, False,
-            "Connections that turn out not to be http (or TLS) get that role.", '"1"', served=LATER),
+            "Connections that turn out not to be http (or TLS) get that role, with all that they have sent. "
+            "On a TLS port it needs `allow-non-tls`.  Of vhosts that share an address the first one that "
+            "has it counts.", '"1"'),
+        Key("fallback-wait", NUMBER, DEFAULT_FALLBACK_WAIT,
+            "How long a client may say nothing until it gets that role, for protocols in which the server "
+            "speaks first; with `fallback-listen-accept`, and 0 is never.",
+            '"2"', high=HOUR, unit="seconds", differs=OURS),
     )),
     ("Of the original, without effect here", (
         Key("h2-half-closed-long-poll", ANYTHING, None, "HTTP/2 setting.", '"1"', served=NEVER),
@@ -350,10 +381,11 @@ MOUNT: Topics = (
 PROTOCOL: Topics = (
     ("Options that the server looks at", (
         Key("status", TEXT, "", 'Customary, "ok"; without effect, but it keeps the object from being empty.',
-            '"ok"', served=LATER),
+            '"ok"'),
         Key("default", BOOL, False, "Use this protocol for WebSocket clients that name no subprotocol.",
             '"1"', served=LATER),
-        Key("raw", BOOL, False, "Use this protocol for raw connections.", '"1"', served=LATER),
+        Key("raw", BOOL, False,
+            "Use this protocol for raw connections where `listen-accept-protocol` is not given.", '"1"'),
         Key("basic-auth", PATH, "",
             "File of users and passwords, asked for before the upgrade, as on a mount.",
             '"/var/www/balogins-private"', served=LATER),

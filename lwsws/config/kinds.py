@@ -36,7 +36,8 @@ NOW, LATER, NEVER = "now", "later", "never"
 MAX_INT = 2**31 - 1
 MAX_ID = 2**32 - 2
 MAX_SIZE = 2**53
-YEAR = 365 * 24 * 3600
+HOUR = 3600
+YEAR = 365 * 24 * HOUR
 
 
 class Key(NamedTuple):

@@ -22,6 +22,10 @@ Pairs = Tuple[Tuple[str, str], ...]
 # The length limit of the original for a request body, answered with 413 beyond it.
 DEFAULT_MAX_BODY = 100 * 1024 * 1024
 
+# Seconds of silence after which a client is taken for one to whom the server speaks first: ssh waits a
+# minute or more for that, browsers send at once.
+DEFAULT_FALLBACK_WAIT = 2
+
 
 class Position(NamedTuple):
     """A place in a configuration file; lines and columns (in characters) count from 1, 0 is unknown."""
@@ -128,8 +132,9 @@ class VhostConfig(NamedTuple):
     ignore_missing_cert: bool = False
     ciphers: str = ""
     tls13_ciphers: str = ""
-    ecdh_curve: str = "prime256v1"
+    ecdh_curve: str = ""
     alpn: str = ""
+    allow_sni_mismatch: bool = False
     ssl_option_set: int = 0
     ssl_option_clear: int = 0
     allow_non_tls: bool = False
@@ -150,6 +155,7 @@ class VhostConfig(NamedTuple):
     listen_accept_protocol: str = ""
     apply_listen_accept: bool = False
     fallback_listen_accept: bool = False
+    fallback_wait: int = DEFAULT_FALLBACK_WAIT
     where: Position = NOWHERE
     path: str = ""
     positions: Mapping[str, Position] = NO_POSITIONS

@@ -11,7 +11,7 @@ from typing import List, NamedTuple, Union
 from lwsws.config import jsonc
 from lwsws.config.jsonc import Member, Node
 from lwsws.config.kinds import Key
-from lwsws.config.model import Fault, Position
+from lwsws.config.model import Fault, MountConfig, Position, VhostConfig
 
 Place = Union[Node, Member, Position]
 
@@ -64,6 +64,13 @@ class Entry(NamedTuple):
             self.refuse(node, reason)
         else:
             self.odd(node, f"{reason}. The default is used: {default_words(self.key)}")
+
+
+def fault_at(record: Union[VhostConfig, MountConfig], name: str, reason: str,
+             fatal: bool = False) -> Fault:
+    """A fault of the key `name` of a vhost or mount that is read already; of the whole, without that key."""
+    position = record.positions.get(name, record.where)
+    return Fault(position, f"{record.path}.{name}", reason, fatal)
 
 
 def default_words(key: Key) -> str:

@@ -26,6 +26,9 @@ FALSE_WORDS = frozenset(("off", "no", "false"))
 FRAMING_HEADERS = frozenset(("connection", "content-length", "date", "keep-alive", "proxy-connection", "te",
                              "trailer", "transfer-encoding", "upgrade"))
 
+# Stands for all peers of a unix socket, who have no address.
+UNIX_PEERS = "unix"
+
 # Sets of characters stand for regular expressions here where they can: compiling those at every
 # start would take longer than reading a configuration.
 _DIGITS = frozenset("0123456789")
@@ -259,13 +262,15 @@ def _addresses(entry: Entry, nodes: Sequence[Node]) -> Tuple[str, ...]:
         text = _text(entry, node)
         if text is None:
             continue
+        address = text.strip().lower()
         try:
-            ip_network(text.strip(), strict=False)
+            if address != UNIX_PEERS:
+                ip_network(address, strict=False)
         except ValueError:
-            entry.odd(node, f'"{text[:60]}" is no IP address or network, such as "10.0.0.0/8". It is '
-                            "left out")
+            entry.odd(node, f'"{text[:60]}" is neither an IP address or network, such as "10.0.0.0/8", nor '
+                            f'"{UNIX_PEERS}". It is left out')
         else:
-            addresses.append(text.strip())
+            addresses.append(address)
     return tuple(addresses)
 
 

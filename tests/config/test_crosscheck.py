@@ -8,7 +8,7 @@ import pytest
 
 from lwsws.config.crosscheck import address, crosscheck, pending
 from lwsws.config.loader import parse_text
-from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
+from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, ProtocolConfig, VhostConfig
 from lwsws.config.origin import parse_origin
 
 
@@ -116,38 +116,6 @@ def test_nothing_to_listen_on(broken: VhostConfig) -> None:
     assert "nothing is left to listen on" in fault.reason
 
 
-@pytest.mark.parametrize("key", ["allow-non-tls", "redirect-http", "allow-http-on-https",
-                                 "client-cert-required", "host-ssl-key"])
-def test_tls_keys_without_tls(key: str) -> None:
-    loaded = parse_text(f'{{"vhosts": [{{"port": 1, "{key}": "1"}}]}}')
-    assert loaded.config is not None
-    assert [fault.path for fault in loaded.faults] == [f"vhosts[0].{key}"]
-    assert "host-ssl-cert" in loaded.faults[0].reason
-    assert parse_text(f'{{"vhosts": [{{"port": 1, "{key}": ""}}]}}').faults[1:] == []
-
-
-@pytest.mark.parametrize("wrong", [TLS._replace(redirect_http=True), TLS._replace(allow_http_on_https=True)])
-def test_plain_http_on_a_tls_port_needs_allow_non_tls(wrong: VhostConfig) -> None:
-    fault, = check(wrong)
-    assert not fault.fatal
-    assert "allow-non-tls" in fault.reason
-    assert check(wrong._replace(allow_non_tls=True)) == []
-
-
-def test_client_certificates_need_an_authority() -> None:
-    fault, = check(TLS._replace(client_cert_required=True))
-    assert "host-ssl-ca" in fault.reason
-    assert check(TLS._replace(client_cert_required=True, host_ssl_ca="/ca")) == []
-
-
-def test_https_origins_need_client_tls() -> None:
-    proxy = vhost()._replace(mounts=(mount("/", "https://h/"),))
-    fault, = check(proxy)
-    assert "enable-client-ssl" in fault.reason
-    assert check(proxy._replace(enable_client_ssl=True)) == []
-    assert check(vhost()._replace(mounts=(mount("/", "http://h/"), mount("/r", ">https://h")))) == []
-
-
 def test_two_mounts_with_one_mountpoint() -> None:
     first = mount("/dup")._replace(path="vhosts[0].mounts[0]")
     second = mount("/dup")._replace(path="vhosts[0].mounts[1]")
@@ -190,9 +158,104 @@ def test_pending_names_what_is_not_served_yet() -> None:
     assert loaded.config is not None
     assert [str(remark) for remark in pending(loaded.config)] == [
         "f:1:26: global.sandbox: is not served by this version yet",
-        "f:2:51: vhosts[0].host-ssl-cert: is not served by this version yet",
         "f:3:68: vhosts[0].mounts[0].cgi-timeout: is not served by this version yet",
         "f:4:41: vhosts[0].mounts[1].origin: cgi:// is not served by this version yet"]
+
+
+def remarks(config: str) -> List[str]:
+    """What is said of a configuration that is in order, without the places."""
+    loaded = parse_text(config)
+    assert loaded.config is not None
+    assert loaded.faults == []
+    return [f"{remark.path}: {remark.reason}" for remark in pending(loaded.config)]
+
+
+def test_application_protocols_that_are_not_spoken_are_named_once() -> None:
+    vhosts = """ "vhosts": [ { "port": 1, "name": "a", "host-ssl-cert": "/c", "alpn": "h2, http/1.1" },
+        { "port": 1, "name": "b", "host-ssl-cert": "/c", "alpn": "h3,h2" } ] }"""
+    assert remarks("{ " + vhosts) == ["vhosts[0].alpn: h2 is not spoken here and not offered"]
+    assert remarks('{ "global": { "default-alpn": "h2,http/1.1" },' + vhosts) == [
+        "global.default-alpn: h2 is not spoken here and not offered"]
+
+
+@pytest.mark.parametrize("vhost", [
+    '"host-ssl-cert": "/c", "alpn": "http/1.1,http/1.0"',
+    '"alpn": "h2"',     # without TLS
+    '"host-ssl-cert": "/c", "alpn": "mqtt", "apply-listen-accept": "1"',
+])
+def test_application_protocols_that_need_no_remark(vhost: str) -> None:
+    assert remarks('{ "vhosts": [ { "port": 1, %s } ] }' % vhost) == []
+
+
+def test_ciphers_of_tls_1_3_cannot_be_chosen_which_is_said_once() -> None:
+    assert [remark[:40] for remark in remarks("""{ "vhosts": [
+        { "port": 1, "name": "a", "host-ssl-cert": "/c", "tls13-ciphers": "TLS_AES_128_GCM_SHA256" },
+        { "port": 1, "name": "b", "host-ssl-cert": "/c", "tls13-ciphers": "x" } ] }""")] == [
+        "vhosts[0].tls13-ciphers: has no effect: "]
+
+
+# What one vhost says for all connections of a listener.
+
+
+RAW = vhost("raw")._replace(apply_listen_accept=True, listen_accept_protocol="raw-test")
+FALLING = vhost("f")._replace(fallback_listen_accept=True, listen_accept_protocol="raw-test")
+
+
+def paths(*vhosts: VhostConfig) -> List[str]:
+    faults = check(*vhosts)
+    assert not any(fault.fatal for fault in faults)
+    return [fault.path for fault in faults]
+
+
+def test_the_first_vhost_says_who_speaks_the_proxy_protocol() -> None:
+    listed = vhost()._replace(proxy_protocol_from=("10.0.0.1",))
+    assert paths(listed, vhost("b")) == []
+    assert paths(listed, listed._replace(name="b")) == []
+    assert paths(vhost("b"), listed) == ["vhosts[1].proxy-protocol-from"]
+    assert paths(listed, vhost("b"), vhost("c")._replace(proxy_protocol_from=("unix",))) == [
+        "vhosts[2].proxy-protocol-from"]
+    assert paths(vhost("b"), listed._replace(port=81)) == []
+    assert paths(vhost("b")._replace(ipv6only=True), listed._replace(noipv6=True)) == []
+
+
+def test_a_raw_vhost_first_leaves_nothing_to_the_others() -> None:
+    fault, = check(RAW, vhost("b"))
+    assert fault.path == "vhosts[1].port"
+    assert fault.reason.startswith("nothing reaches this vhost: vhosts[0] () is the first vhost of port 80")
+    assert paths(RAW, vhost("b", 81)) == []
+
+
+def test_a_raw_vhost_that_is_not_first_is_none() -> None:
+    with_mounts = RAW._replace(mounts=(mount("/"),))
+    assert paths(vhost("b"), with_mounts) == ["vhosts[1].apply-listen-accept"]
+
+
+def test_with_tls_every_vhost_decides_for_itself() -> None:
+    raw = TLS._replace(name="raw", apply_listen_accept=True)
+    assert paths(TLS, raw) == []
+    assert paths(raw, TLS) == []
+
+
+def test_a_raw_vhost_has_no_use_for_mounts() -> None:
+    assert paths(RAW._replace(mounts=(mount("/"),))) == ["vhosts[0].mounts"]
+    raw = TLS._replace(name="raw", apply_listen_accept=True, mounts=(mount("/"),))
+    assert paths(TLS._replace(mounts=(mount("/"),)), raw) == ["vhosts[1].mounts"]
+
+
+def test_one_fallback_counts_for_a_listener() -> None:
+    assert paths(vhost("b"), FALLING) == []
+    assert paths(FALLING, FALLING._replace(name="g")) == []
+    second = FALLING._replace(name="g")
+    for other in (second._replace(fallback_wait=0), second._replace(listen_accept_role="x"),
+                  second._replace(listen_accept_protocol="raw-proxy"),
+                  second._replace(ws_protocols=(ProtocolConfig("raw-test", (("a", "b"),)),))):
+        assert paths(vhost("b"), FALLING, other) == ["vhosts[2].fallback-listen-accept"]
+
+
+def test_a_fallback_that_has_no_effect_is_not_the_one_that_counts() -> None:
+    useless = TLS._replace(name="u", fallback_listen_accept=True)
+    good = useless._replace(name="g", allow_non_tls=True, fallback_wait=5)
+    assert paths(useless, good) == ["vhosts[0].fallback-listen-accept"]
 
 
 def test_many_vhosts_are_checked_in_linear_time() -> None:

@@ -9,6 +9,7 @@ import pytest
 from lwsws.config import values
 from lwsws.config.jsonc import parse
 from lwsws.config.keys import KEYS
+from lwsws.config.loader import parse_text
 from lwsws.config.origin import Origin
 from lwsws.config.report import Report
 
@@ -93,6 +94,18 @@ def test_count_processes(text: str, value: int) -> None:
 ])
 def test_flags_are_ored_however_they_are_repeated(texts: Tuple[str, ...], value: int) -> None:
     assert read("vhost", "ssl-option-set", *texts) == (value, [], False)
+
+
+def test_flags_of_a_key_that_one_object_has_twice_are_ored() -> None:
+    """The specification: "It may be used multiple times and OR's the flags together"."""
+    loaded = parse_text("""{ "vhosts": [ { "port": "1", "ssl-option-set": "268435456", "host-ssl-cert": "/c",
+        "ssl-option-set": ["4", 8], "ssl-option-clear": 1, "enable-client-ssl": "1",
+        "client-ssl-option-set": 16, "ssl-client-option-set": "32", "ssl-option-clear": "2" } ] }""")
+    assert loaded.config is not None
+    vhost, = loaded.config.vhosts
+    assert (vhost.ssl_option_set, vhost.ssl_option_clear) == (268435456 | 4 | 8, 1 | 2)
+    assert vhost.ssl_client_option_set == 16 | 32
+    assert loaded.faults == []
 
 
 def test_a_wrong_flag_leaves_the_others() -> None:
@@ -219,10 +232,11 @@ def test_lists_of_text_add_up() -> None:
 
 def test_addresses() -> None:
     value, faults, fatal = read("vhost", "proxy-protocol-from",
-                                '["10.0.0.1", "10.1.2.3/8", "fe80::/10", "proxy"]')
-    assert value == ("10.0.0.1", "10.1.2.3/8", "fe80::/10")
+                                '["10.0.0.1", "10.1.2.3/8", "FE80::/10", "proxy", " Unix "]', '"::1"')
+    assert value == ("10.0.0.1", "10.1.2.3/8", "fe80::/10", "unix", "::1")
     assert not fatal
-    assert '"proxy" is no IP address' in faults[0]
+    assert '"proxy" is neither an IP address or network' in faults[0]
+    assert len(faults) == 1
 
 
 @pytest.mark.parametrize("text, value", [("true", "yes"), ('"ON"', "yes"), ("1", "yes"), ("false", "no"),
