@@ -25,6 +25,7 @@ BROAD_EXCEPTS: Dict[str, int] = {
     "lwsws/net/reactor.py": 2,  # one faulty callback must not end the loop (fds; timers and soon-queue)
     "lwsws/net/workers.py": 1,  # a job's exception travels back to the reactor as a value
     "lwsws/roles/http.py": 1,  # a faulty handler or plugin ends its own exchange with a 500
+    "lwsws/roles/raw.py": 1,  # a faulty plugin ends its own raw connection
 }
 # Files whose work is to talk to the user on the terminal.
 MAY_PRINT = frozenset(["lwsws/cli.py", "lwsws/passwd.py"])

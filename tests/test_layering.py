@@ -35,6 +35,8 @@ LAYERS: Dict[str, int] = {
 # Beside the stack: what each may import of ours (by prefix), and who may not import it.
 BESIDE: Dict[str, Sequence[str]] = {"lwsws": (), "lwsws.log": (), "lwsws.plugin": ("lwsws.core",)}
 NOT_FOR: Dict[str, Sequence[str]] = {"lwsws.log": ("lwsws.wire", "lwsws.config")}
+# Who is confined to some of ours: bundled protocols show that the public interface is enough.
+ONLY_FROM: Dict[str, Sequence[str]] = {"lwsws.builtin": ("lwsws.builtin", "lwsws.plugin")}
 
 # No I/O, no clock, no logger in the wire layer; the configuration is text and knows no network.
 IMPURE: Dict[str, FrozenSet[str]] = {
@@ -53,7 +55,7 @@ SLOW_TO_IMPORT = frozenset(["argparse", "asyncio", "dataclasses", "logging"])
 
 SOCKET_METHODS = frozenset(
     "accept connect connect_ex recv recv_into recvfrom recvfrom_into recvmsg recvmsg_into send sendall "
-    "sendfile sendmsg sendto".split()
+    "sendfile sendmsg sendto splice".split()
 )
 PROCESS_CALLS = frozenset(
     "fork forkpty kill killpg initgroups setegid seteuid setgid setgroups setregid setresgid setresuid "
@@ -82,6 +84,9 @@ def why_not(importer: str, imported: str) -> str:
     """Why `importer` must not import our module `imported`; "" if it may."""
     if any(within(importer, prefix) for prefix in NOT_FOR.get(imported, ())):
         return f"{importer} must not use {imported}"
+    for confined, allowed_from in ONLY_FROM.items():
+        if within(importer, confined) and not any(within(imported, prefix) for prefix in allowed_from):
+            return f"{importer} may use {' and '.join(allowed_from)} only, not {imported}"
     if importer in BESIDE:
         allowed = any(within(imported, prefix) for prefix in BESIDE[importer])
         return "" if allowed else f"{importer} stands beside the layers: it must not import {imported}"
@@ -266,6 +271,7 @@ WIRE, NET, CONFIG, ROLE = "lwsws/wire/a.py", "lwsws/net/a.py", "lwsws/config/a.p
         (upward_imports, "lwsws/log.py", "import lwsws.net.b", "stands beside the layers"),
         (upward_imports, "lwsws/plugin.py", "import lwsws.server.b", "stands beside the layers"),
         (upward_imports, "lwsws/stray.py", "import lwsws.net.b", "no layer is known for lwsws.stray"),
+        (upward_imports, "lwsws/builtin/a.py", "import lwsws.core.b", "lwsws.plugin only, not lwsws.core.b"),
         (upward_imports, ROLE, "if TYPE_CHECKING:\n    import lwsws.server.b", "lwsws/roles/a.py:2: "),
         (impure_imports, WIRE, "import os.path", "lwsws.wire.a must not import os.path"),
         (impure_imports, WIRE, "\nfrom time import monotonic", "lwsws/wire/a.py:2: "),
@@ -294,6 +300,7 @@ def test_each_checker_finds_its_fault(checker: Checker, path: str, text: str, me
         (upward_imports, ROLE, "import lwsws.roles.b\nfrom lwsws.core.role import Role"),
         (upward_imports, "lwsws.py", "from lwsws.cli import main"),
         (upward_imports, "lwsws/plugin.py", "from lwsws.core.protocol import Protocol"),
+        (upward_imports, "lwsws/builtin/a.py", "from lwsws.plugin import Protocol\nimport lwsws.builtin.b"),
         (impure_imports, NET, "import socket, ssl, os, time"),
         (unwanted_imports, NET, "if TYPE_CHECKING:\n    import logging"),
         (socket_calls, NET, "def f(s):\n    s.recv(9)"),

@@ -1,4 +1,4 @@
-"""A bench with a document root, for the tests of the http role."""
+"""Benches for the tests of roles: with a document root for http, and for raw connections."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
+from tests.net.support import tcp_pair, unix_pair
 from tests.support.handlers import BIG
 from tests.support.peer import Bench
+from tests.support.raw import Pair, RawBench
 
 
 @pytest.fixture
@@ -32,3 +34,17 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     yield make_bench
     for bench in made:
         bench.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[RawBench]:
+    """A reactor, and no fds left at the end."""
+    bench = RawBench()
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    """Makes connected sockets, once on unix and once on TCP."""
+    return unix_pair if request.param == "unix" else tcp_pair

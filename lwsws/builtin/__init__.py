@@ -1,0 +1,1 @@
+"""Bundled protocols, one file each; they use only the public interface, lwsws.plugin."""

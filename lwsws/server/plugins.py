@@ -1,0 +1,187 @@
+"""From a vhost's configuration to its protocols: one instance for each entry of `ws-protocols`.
+
+Bundled protocols are imported only when a vhost names them.  One that cannot be had, or cannot work with its
+options, is a fault that says so with file and line; the vhost does without it.
+
+Which protocol takes the raw connections of a vhost (`apply-listen-accept`, `fallback-listen-accept`): the
+one that `listen-accept-protocol` names, else the one with `"raw": "1"`.  With `listen-accept-role`
+"raw-proxy" the name may be any: an entry of that name with the option `onward` is served by raw-proxy.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Type
+
+from lwsws.config.model import Fault, ProtocolConfig, VhostConfig
+from lwsws.config.values import TRUE_WORDS
+from lwsws.core.protocol import OptionError, Options, Protocol, ProtocolVhost
+
+if TYPE_CHECKING:
+    from lwsws.core.role import Role
+    from lwsws.net.reactor import Reactor
+
+# Name -> module, class.
+BUNDLED: Mapping[str, Tuple[str, str]] = {
+    "raw-proxy": ("lwsws.builtin.raw_proxy", "RawProxy"),
+    "raw-test": ("lwsws.builtin.raw_test", "RawTest"),
+    # Its names in the original.
+    "lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
+    "protocol-lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
+}
+
+RAW_PROXY = "raw-proxy"
+# What `listen-accept-role` may say.  For all but raw-proxy the protocol alone decides what happens.
+ROLES = ("raw-skt", "raw", RAW_PROXY)
+
+
+class VhostProtocols(NamedTuple):
+    """The protocols of one vhost.
+
+    `by_name` are those of `ws-protocols` that work, `raw` is the one for raw connections (None: there is
+    none, or none is asked for), `faults` say what is missing and why.
+    """
+
+    vhost: ProtocolVhost
+    by_name: Mapping[str, Protocol]
+    raw: Optional[Protocol]
+    faults: Tuple[Fault, ...]
+
+    def destroy(self, reactor: Reactor) -> None:
+        """End all instances; the fault of one is logged and does not keep the others from it."""
+        instances = [*self.by_name.values()]
+        if self.raw is not None and self.raw not in instances:
+            instances.append(self.raw)
+        for protocol in instances:
+            reactor.guarded(protocol.destroy)
+
+
+def make_protocols(config: VhostConfig) -> VhostProtocols:
+    """Make and initialise the protocols of one vhost."""
+    maker = Maker(config)
+    for entry in config.ws_protocols:
+        maker.add(entry)
+    is_raw = config.apply_listen_accept or config.fallback_listen_accept
+    raw = maker.find_raw() if is_raw else None
+    return VhostProtocols(maker.vhost, maker.by_name, raw, tuple(maker.faults))
+
+
+def raw_factory(protocols: VhostProtocols) -> Optional[Callable[[], Role]]:
+    """What makes the role of each raw connection of the vhost; None if nothing takes them."""
+    if protocols.raw is None:
+        return None
+    # Imported here: most servers have no use for it.
+    from lwsws.roles.raw import RawRole
+    return functools.partial(RawRole, protocols.raw, protocols.vhost)
+
+
+class Maker:
+    """Makes the protocols of one vhost, and collects what is wrong."""
+
+    def __init__(self, config: VhostConfig) -> None:
+        self.config = config
+        self.vhost = ProtocolVhost(config.name, config.port)
+        self.by_name: Dict[str, Protocol] = {}
+        self.faults: List[Fault] = []
+
+    def add(self, entry: ProtocolConfig) -> None:
+        """Make the protocol of one entry of `ws-protocols`."""
+        kind = self._kind(entry.name)
+        if kind is None:
+            hint = near(entry.name, BUNDLED)
+            self._complain(entry, "", f"the protocol {entry.name!r} is not offered{hint}")
+            return
+        protocol = kind()
+        try:
+            protocol.init(self.vhost, Options(entry.options))
+        except OptionError as error:
+            self._complain(entry, error.name, f"{error.why}. The protocol is not offered")
+            return
+        self.by_name[entry.name] = protocol
+
+    def find_raw(self) -> Optional[Protocol]:
+        """The protocol that takes raw connections; None if there is none, and then a fault says why."""
+        role = self.config.listen_accept_role
+        if role and role not in ROLES:
+            self._refuse("listen-accept-role", f"there is no role {role!r}{near(role, ROLES)}")
+            return None
+        name = self.config.listen_accept_protocol or self._marked()
+        if not name and role == RAW_PROXY:
+            name = RAW_PROXY
+        if name in self.by_name:
+            return self.by_name[name]
+        if not name:
+            self._refuse(self._asked_by(), 'no protocol is chosen: name one as "listen-accept-protocol", or '
+                                           'give one of "ws-protocols" the option "raw": "1"')
+        elif not any(entry.name == name for entry in self.config.ws_protocols):
+            return self._without_entry(name)
+        return None     # else add() has said why
+
+    def _kind(self, name: str) -> Optional[Type[Protocol]]:
+        if name in BUNDLED:
+            return bundled(name)
+        if self.config.listen_accept_role == RAW_PROXY and name == self.config.listen_accept_protocol:
+            return bundled(RAW_PROXY)
+        return None
+
+    def _marked(self) -> str:
+        """The name of the entry that is marked for raw connections; "" if none is."""
+        marked = [entry for entry in self.config.ws_protocols if says_yes(Options(entry.options).get("raw"))]
+        for entry in marked[1:]:
+            self._complain(entry, "raw", f"has no effect: {marked[0].name!r} is marked before it")
+        return marked[0].name if marked else ""
+
+    def _without_entry(self, name: str) -> Optional[Protocol]:
+        """The protocol `name`, which `ws-protocols` does not have: those work that need no options."""
+        if name not in BUNDLED:
+            self._refuse("listen-accept-protocol",
+                         f"there is no protocol {name!r}{near(name, [*self.by_name, *BUNDLED])}")
+            return None
+        protocol = bundled(name)()
+        try:
+            protocol.init(self.vhost, Options())
+        except OptionError as error:
+            self._refuse("listen-accept-protocol", f'{name!r} needs an entry in "ws-protocols" with the '
+                                                   f'option "{error.name}", which {error.why}')
+            return None
+        return protocol
+
+    def _asked_by(self) -> str:
+        return "apply-listen-accept" if self.config.apply_listen_accept else "fallback-listen-accept"
+
+    def _complain(self, entry: ProtocolConfig, option: str, reason: str) -> None:
+        """Something is wrong with an entry of `ws-protocols`."""
+        path = f"{entry.path}.{option}" if option else entry.path
+        self.faults.append(Fault(entry.where, path, reason, False))
+
+    def _refuse(self, key: str, reason: str) -> None:
+        """Nothing takes raw connections, because of a key of the vhost."""
+        config = self.config
+        position = config.positions.get(key, config.where)
+        reason += ". Raw connections are not served"
+        self.faults.append(Fault(position, f"{config.path}.{key}", reason, False))
+
+
+def bundled(name: str) -> Type[Protocol]:
+    """The class of the bundled protocol `name`, which is imported now."""
+    module, kind = BUNDLED[name]
+    found: Type[Protocol] = vars(import_module(module))[kind]
+    return found
+
+
+def says_yes(text: str) -> bool:
+    """Whether an option says yes, as the keys of a configuration do: true, on, yes, a number other than 0."""
+    word = text.strip().lower()
+    try:
+        return word in TRUE_WORDS or float(word) != 0
+    except ValueError:
+        return False
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """What is probably meant by `name`, as the end of a sentence; "" if nothing is like it."""
+    # Takes a while to import, and is for typos only.
+    from difflib import get_close_matches
+    found = get_close_matches(name.lower().replace("_", "-"), list(known), 1)
+    return f"; {found[0]!r} is probably meant" if found else ""

@@ -1,0 +1,264 @@
+"""From ws-protocols to instances: which are made, which takes raw connections, what is told of the others."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List
+
+import pytest
+
+from lwsws.builtin.raw_proxy import RawProxy
+from lwsws.builtin.raw_test import RawTest
+from lwsws.core.protocol import Protocol, parse_onward
+from lwsws.net.reactor import Reactor
+from lwsws.roles.raw import RawRole
+from lwsws.server.plugins import BUNDLED, VhostProtocols, bundled, make_protocols, raw_factory, says_yes
+from tests.support.peer import load_config, write_config
+
+Make = Callable[..., VhostProtocols]
+
+PROXY = {"onward": "ipv4:127.0.0.1:22"}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Makes the protocols of a vhost with these keys, `_` for `-`."""
+    def make(*protocols: Dict[str, Any], **keys: Any) -> VhostProtocols:
+        vhost = {"name": "a.test", "port": "4711", **{key.replace("_", "-"): keys[key] for key in keys}}
+        if protocols:
+            vhost["ws-protocols"] = list(protocols)
+        config = load_config(write_config(tmp_path / "etc", [vhost]))
+        return make_protocols(config.vhosts[0])
+
+    return make
+
+
+def told(made: VhostProtocols) -> str:
+    """The only fault, without its file."""
+    (fault,) = made.faults
+    assert fault.position.file.endswith("/etc/conf.d/test") and fault.position.line
+    assert not fault.fatal
+    return f"{fault.path}: {fault.reason}"
+
+
+# Which are made.
+
+
+def test_nothing_is_made_for_nothing(make: Make) -> None:
+    made = make()
+    assert (made.by_name, made.raw, made.faults) == ({}, None, ())
+    assert made.vhost == ("a.test", 4711)
+    assert raw_factory(made) is None
+
+
+def test_each_entry_gets_an_instance_with_its_options(make: Make) -> None:
+    made = make({"raw-proxy": PROXY, "raw-test": {"status": "ok"}})
+    assert not made.faults
+    proxy, echo = made.by_name["raw-proxy"], made.by_name["raw-test"]
+    assert isinstance(proxy, RawProxy) and isinstance(echo, RawTest)
+    assert proxy.onward == parse_onward("127.0.0.1:22")
+    assert made.raw is None     # no key asks for raw connections
+
+
+def test_each_vhost_has_instances_of_its_own(make: Make) -> None:
+    assert make({"raw-test": {}}).by_name["raw-test"] is not make({"raw-test": {}}).by_name["raw-test"]
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_bundled_protocol_can_be_had_and_names_itself(name: str) -> None:
+    kind = bundled(name)
+    assert issubclass(kind, Protocol)
+    assert kind.name in BUNDLED and bundled(kind.name) is kind
+
+
+def test_bundled_protocols_are_imported_only_when_they_are_named(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = ["lwsws.builtin.raw_proxy", "lwsws.builtin.raw_test"]
+    for module in modules:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    make({"raw-test": {}})
+    assert [module in sys.modules for module in modules] == [False, True]
+
+
+def test_a_protocol_that_is_not_known_is_told(make: Make) -> None:
+    made = make({"warmcat-timezoom": {"status": "ok"}, "raw-test": {}})
+    assert [*made.by_name] == ["raw-test"]
+    assert told(made) == ("vhosts[0].ws-protocols.warmcat-timezoom: the protocol 'warmcat-timezoom' is not "
+                          "offered")
+
+
+def test_a_misspelling_is_told_with_what_is_meant(make: Make) -> None:
+    assert told(make({"raw_proxi": PROXY})).endswith("is not offered; 'raw-proxy' is probably meant")
+
+
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        ({}, "is missing: where to connect to"),
+        ({"onward": "127.0.0.1"}, '"127.0.0.1" is no address to connect to: host and port are needed'),
+        ({"onward": "ipv6:::1"}, '"ipv6:::1" is no address to connect to: an IPv6 address stands'),
+    ],
+)
+def test_a_protocol_that_cannot_work_with_its_options_is_not_offered(
+    make: Make, options: Dict[str, str], why: str
+) -> None:
+    made = make({"raw-proxy": options}, apply_listen_accept="1", listen_accept_protocol="raw-proxy")
+    assert made.by_name == {} and made.raw is None
+    assert told(made).startswith(f"vhosts[0].ws-protocols.raw-proxy.onward: {why}")
+    assert told(made).endswith("The protocol is not offered")
+
+
+# Which takes raw connections.
+
+
+@pytest.mark.parametrize("key", ["apply_listen_accept", "fallback_listen_accept", "onlyraw"])
+@pytest.mark.parametrize("role", ["raw-skt", "raw", "raw-proxy", ""])
+def test_the_one_that_is_named(make: Make, key: str, role: str) -> None:
+    keys = {key: "1", "listen_accept_protocol": "raw-test", **({"listen_accept_role": role} if role else {})}
+    made = make({"raw-proxy": PROXY, "raw-test": {}}, **keys)
+    assert made.raw is made.by_name["raw-test"] and not made.faults
+
+
+def test_a_name_goes_before_a_mark(make: Make) -> None:
+    made = make({"raw-proxy": PROXY, "raw-test": {"raw": "1"}}, apply_listen_accept="1",
+                listen_accept_protocol="raw-proxy")
+    assert made.raw is made.by_name["raw-proxy"]
+
+
+@pytest.mark.parametrize("mark", ["1", 1, True, "on", "Yes", "true", "2"])
+def test_else_the_one_that_is_marked(make: Make, mark: Any) -> None:
+    made = make({"raw-proxy": PROXY}, {"raw-test": {"raw": mark}}, apply_listen_accept="1")
+    assert made.raw is made.by_name["raw-test"] and not made.faults
+
+
+@pytest.mark.parametrize("text, yes", [("0", False), ("", False), ("off", False), ("no", False), ("x", False),
+                                       ("0.0", False), ("0.5", True), (" ON ", True), ("-1", True)])
+def test_what_counts_as_yes(text: str, yes: bool) -> None:
+    assert says_yes(text) is yes
+
+
+def test_of_two_marks_the_first_counts(make: Make) -> None:
+    made = make({"raw-test": {"raw": "1"}, "raw-proxy": {"raw": "1", **PROXY}}, apply_listen_accept="1")
+    assert made.raw is made.by_name["raw-test"]
+    assert told(made) == "vhosts[0].ws-protocols.raw-proxy.raw: has no effect: 'raw-test' is marked before it"
+
+
+def test_the_role_raw_proxy_alone_means_the_protocol_of_that_name(make: Make) -> None:
+    made = make({"raw-proxy": PROXY}, apply_listen_accept="1", listen_accept_role="raw-proxy")
+    assert made.raw is made.by_name["raw-proxy"] and not made.faults
+
+
+def test_the_role_raw_proxy_serves_a_protocol_of_any_name(make: Make) -> None:
+    """As in the specification's example, "Configuring Fallback and Raw vhosts"."""
+    made = make({"myprotocol": PROXY}, apply_listen_accept="1", listen_accept_role="raw-proxy",
+                listen_accept_protocol="myprotocol")
+    raw = made.raw
+    assert isinstance(raw, RawProxy) and raw is made.by_name["myprotocol"]
+    assert raw.onward == parse_onward("127.0.0.1:22") and not made.faults
+
+
+def test_but_only_with_an_address(make: Make) -> None:
+    made = make({"myprotocol": {"status": "ok"}}, apply_listen_accept="1", listen_accept_role="raw-proxy",
+                listen_accept_protocol="myprotocol")
+    assert made.raw is None
+    assert told(made).startswith("vhosts[0].ws-protocols.myprotocol.onward: is missing")
+
+
+def test_and_only_the_one_that_is_named(make: Make) -> None:
+    made = make({"myprotocol": PROXY, "other": PROXY}, apply_listen_accept="1",
+                listen_accept_role="raw-proxy", listen_accept_protocol="myprotocol")
+    assert [*made.by_name] == ["myprotocol"]
+    assert told(made) == "vhosts[0].ws-protocols.other: the protocol 'other' is not offered"
+
+
+@pytest.mark.parametrize("name", ["raw-test", "lws-raw-test", "protocol-lws-raw-test"])
+def test_the_echo_needs_no_entry(make: Make, name: str) -> None:
+    made = make(apply_listen_accept="1", listen_accept_role="raw-skt", listen_accept_protocol=name)
+    assert isinstance(made.raw, RawTest) and not made.faults
+    assert made.by_name == {}
+
+
+# What is wrong.
+
+NOT_SERVED = ". Raw connections are not served"
+
+
+@pytest.mark.parametrize("role, hint", [("raw-prxy", "; 'raw-proxy' is probably meant"), ("mqtt", "")])
+def test_a_role_that_is_not_known_is_told(make: Make, role: str, hint: str) -> None:
+    made = make({"raw-test": {}}, apply_listen_accept="1", listen_accept_role=role,
+                listen_accept_protocol="raw-test")
+    assert made.raw is None and raw_factory(made) is None
+    assert told(made) == f"vhosts[0].listen-accept-role: there is no role {role!r}{hint}{NOT_SERVED}"
+
+
+def test_a_proxy_without_an_entry_is_told(make: Make) -> None:
+    made = make(apply_listen_accept="1", listen_accept_role="raw-proxy", listen_accept_protocol="raw-proxy")
+    assert made.raw is None
+    assert told(made).startswith("vhosts[0].listen-accept-protocol: 'raw-proxy' needs an entry in "
+                                 '"ws-protocols" with the option "onward", which is missing')
+    assert told(made).endswith(NOT_SERVED)
+
+
+@pytest.mark.parametrize("name, hint", [("raw-tset", "; 'raw-test' is probably meant"), ("x", "")])
+def test_a_name_that_nothing_has_is_told(make: Make, name: str, hint: str) -> None:
+    made = make({"raw-proxy": PROXY}, fallback_listen_accept="1", listen_accept_protocol=name)
+    assert made.raw is None
+    assert told(made) == (f"vhosts[0].listen-accept-protocol: there is no protocol {name!r}{hint}"
+                          f"{NOT_SERVED}")
+
+
+@pytest.mark.parametrize("key", ["apply-listen-accept", "fallback-listen-accept"])
+def test_no_choice_at_all_is_told(make: Make, key: str) -> None:
+    made = make({"raw-test": {}}, **{key: "1"})
+    assert made.raw is None
+    assert told(made).startswith(f"vhosts[0].{key}: no protocol is chosen: name one as")
+    assert told(made).endswith(NOT_SERVED)
+
+
+# The role, and the end.
+
+
+def test_each_connection_gets_a_role_of_its_own(make: Make) -> None:
+    made = make({"raw-test": {"raw": "1"}}, apply_listen_accept="1")
+    factory = raw_factory(made)
+    assert factory is not None
+    one, two = factory(), factory()
+    assert isinstance(one, RawRole) and one is not two
+    assert one.protocol is made.raw and one.vhost == ("a.test", 4711)
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    """Where the ends are called."""
+    reactor = Reactor()
+    yield reactor
+    reactor.close()
+
+
+class Ending(Protocol):
+    """Notes its end, and may fail at it."""
+
+    def __init__(self, ended: List[str], name: str, fails: bool = False) -> None:
+        self.ended = ended
+        self.name = name
+        self.fails = fails
+
+    def destroy(self) -> None:
+        self.ended.append(self.name)
+        if self.fails:
+            raise RuntimeError("a fault of the plugin")
+
+
+def test_at_the_end_each_instance_hears_of_it_once(
+    make: Make, reactor: Reactor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended: List[str] = []
+    one, two, three = Ending(ended, "one", fails=True), Ending(ended, "two"), Ending(ended, "three")
+    made = make()._replace(by_name={"one": one, "two": two}, raw=two)
+    made.destroy(reactor)
+    assert ended == ["one", "two"]
+    assert "fault in Ending.destroy" in capfd.readouterr().err
+    make()._replace(raw=three).destroy(reactor)
+    assert ended == ["one", "two", "three"]
