@@ -3,11 +3,14 @@
 A request finds its vhost in `VhostSet` by the name in its Host field, and its mount in the
 vhost's routes.  All that is constant for the answers of a mount (Server, the configured headers,
 Strict-Transport-Security) is serialized once, here.
+
+Under TLS the server name has chosen a vhost already, with its certificate and its demand for one of
+the client: the set is `bound` to it, and a Host that names another one is refused (LESSONS 3.24).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, FrozenSet, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 from lwsws.core.answers import Answers
 from lwsws.wire.http1_write import fixed_fields
@@ -15,7 +18,9 @@ from lwsws.wire.http1_write import fixed_fields
 if TYPE_CHECKING:
     from lwsws.core.accesslog import AccessLog
     from lwsws.core.handler import Handler
+    from lwsws.core.protocol import Protocol
     from lwsws.core.routing import Routes
+    from lwsws.net.tls import ServerTls
 
 Fields = Sequence[Tuple[str, str]]
 
@@ -70,7 +75,7 @@ class Vhost:
     """One site: its lower-case name, its routes and what its answers have in common."""
 
     __slots__ = ("name", "routes", "headers", "keepalive", "max_body", "access_log", "error_document",
-                 "strict_host")
+                 "strict_host", "tls", "allow_sni_mismatch", "protocols")
 
     def __init__(self, name: str, routes: Routes, headers: HeaderSet, keepalive: float, max_body: int,
                  access_log: Optional[AccessLog] = None, error_document: str = "",
@@ -83,19 +88,45 @@ class Vhost:
         self.access_log = access_log
         self.error_document = error_document
         self.strict_host = strict_host
+        self.tls: Optional[ServerTls] = None
+        # Requests over TLS may reach it though the server name chose another vhost.
+        self.allow_sni_mismatch = False
+        self.protocols: Mapping[str, Protocol] = {}
+
+    @property
+    def demands_certificate(self) -> bool:
+        """Whether clients must show a certificate."""
+        return self.tls is not None and self.tls.settings.client_certificates
 
 
 class VhostSet:
-    """The vhosts that share one listening address; the first one answers for unknown names."""
+    """The vhosts that share one listening address, as one kind of connection meets them.
 
-    __slots__ = ("default", "answers", "secure", "_by_name", "vhosts")
+    The first one answers for unknown names; over TLS, the one that the set is `bound` to.
+    """
 
-    def __init__(self, vhosts: Sequence[Vhost], answers: Answers, secure: bool = False) -> None:
+    __slots__ = ("default", "answers", "bound", "secure", "_by_name", "vhosts")
+
+    def __init__(self, vhosts: Sequence[Vhost], answers: Answers, bound: Optional[Vhost] = None) -> None:
         self.vhosts = tuple(vhosts)
-        self.default = self.vhosts[0]
+        self.default = bound or self.vhosts[0]
         self.answers = answers
-        self.secure = secure
+        self.bound = bound
+        self.secure = bound is not None
         self._by_name = {vhost.name: vhost for vhost in reversed(self.vhosts)}
+
+    def choose(self, name: str) -> Tuple[Vhost, bool]:
+        """The vhost that answers a request whose Host is `name` (lower case, "" for none), and whether it
+        answers with 421 because the request is not for this connection (RFC 9110 15.5.20)."""
+        named = self.find(name) if name else None
+        if named is None:
+            return self.default, self.default.strict_host
+        bound = self.bound
+        if bound is None or named is bound:
+            return named, False
+        if named.allow_sni_mismatch and not named.demands_certificate and not bound.demands_certificate:
+            return named, False
+        return bound, True
 
     def find(self, name: str) -> Optional[Vhost]:
         """The vhost called `name` (lower case), or the one it is a subdomain of: as in the original,

@@ -26,7 +26,7 @@ from lwsws.core.connection import BODY, DRAIN, FIRST, HEAD, IDLE, RESPONSE, SEND
 from lwsws.core.errorpage import CONTENT_TYPE, error_page
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.role import Role
-from lwsws.core.vhost import Vhost, VhostSet
+from lwsws.core.vhost import VhostSet
 from lwsws.roles.remembered import send_remembered
 from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.http1_request import Data, EndOfMessage, Request, RequestReader
@@ -272,9 +272,8 @@ class HttpRole(Role):
 
     def _begin(self, request: Request) -> None:
         """Make the exchange of `request` and give it to the handler of its mount."""
-        vhosts = self.vhosts
-        vhost = vhosts.find(request.host_name) if request.host_name else None
-        exchange = Exchange(self, request, vhost or vhosts.default, vhosts.secure)
+        vhost, misdirected = self.vhosts.choose(request.host_name)
+        exchange = Exchange(self, request, vhost, self.vhosts.secure)
         self.exchange = exchange
         self.conn.deadline.clear()
         self._request_done = False
@@ -282,7 +281,7 @@ class HttpRole(Role):
             self.reader.next_event()
             self._request_done = True
         try:
-            self._dispatch(exchange, vhost)
+            self._dispatch(exchange, misdirected)
         except HttpError as error:
             self.fail(exchange, error)
         except RemoteProtocolError:
@@ -294,10 +293,10 @@ class HttpRole(Role):
                     + traceback.format_exc())
             self.fail(exchange, HttpError(500))
 
-    def _dispatch(self, exchange: Exchange, named: Optional[Vhost]) -> None:
-        """Policy first, then the mount: `named` is the vhost that the Host field named, if any."""
-        request, vhost = exchange.request, exchange.vhost
-        if named is None and vhost.strict_host:
+    def _dispatch(self, exchange: Exchange, misdirected: bool) -> None:
+        """Policy first, then the mount."""
+        request = exchange.request
+        if misdirected:
             raise HttpError(421, "no site of this name here")
         for word, status, text in self.conn.context.limits.reject_keywords:
             if word in (request.headers.get("user-agent") or ""):
@@ -312,7 +311,7 @@ class HttpRole(Role):
         if known is not None:
             exchange.repeat(known)
             return
-        mount = vhost.routes.match(request.path)
+        mount = exchange.vhost.routes.match(request.path)
         if mount is None:
             raise HttpError(404)
         exchange.mount = mount
