@@ -39,7 +39,7 @@ Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
   -V, --version       the version
 
 Signals: TERM and INT finish what is open and stop;
-         USR1 reopens the access logs.
+         USR1 reopens the access logs and looks for new certificates.
 """
 
 LONG_OPTIONS = ["configs=", "debug=", "test", "dump", "explain=", "help", "version"]

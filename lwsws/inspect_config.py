@@ -14,7 +14,7 @@ from lwsws.config.model import Config, Fault
 from lwsws.config.show import show
 from lwsws.net.reactor import Reactor
 from lwsws.process.privileges import PrivilegeError, drop
-from lwsws.server.build import build
+from lwsws.server.build import BuildError, build
 from lwsws.server.explain import explain, without_logs
 from lwsws.server.identity import Identity, resolve
 from lwsws.server.verify import verify
@@ -58,6 +58,8 @@ def explain_url(directory: str, data_dir: str, url: str) -> int:
     identity = None if fatal else resolve(config.globals)
     try:
         lines, served = explain(config, url, lambda: _become(identity))
+    except BuildError:
+        return 1    # one of the faults that are told already
     except PrivilegeError as error:
         _complain([str(error)])
         return 1
@@ -86,6 +88,8 @@ def _remarks(config: Config) -> Tuple[str, ...]:
     reactor = Reactor()
     try:
         return build(without_logs(config), reactor).warnings
+    except BuildError:
+        return ()   # one of the faults that are told already
     finally:
         reactor.close()
 

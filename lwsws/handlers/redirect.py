@@ -1,4 +1,5 @@
-"""Redirects: mounts with a `>http://` origin, and the Location of our own paths with a slash added.
+"""Redirects: mounts with a `>http://` origin, `redirect-http`, and the Location of our own paths with a slash
+added.
 
 Nothing of the request ends up in a Location as it came: paths are percent-encoded again after
 decoding and normalising, and a Host is repeated only if it names the vhost itself.  So no request
@@ -15,6 +16,8 @@ from lwsws.config.model import MountConfig
 from lwsws.core.exchange import Exchange
 from lwsws.core.handler import Handler
 from lwsws.wire.target import quote_path
+
+HTTP_PORT, HTTPS_PORT = 80, 443
 
 # RFC 3986 3.4: what a query may hold; "%" is left alone because the query comes as it was sent.
 NOT_QUERY = re.compile(r"[^!$%&'()*+,\-./0-9:;=?@A-Z_a-z~]")
@@ -33,6 +36,29 @@ class RedirectHandler(Handler):
         if self.append_path:
             location = joined(location, exchange.rest, exchange.request.query)
         redirect(exchange, location)
+
+
+class HttpsRedirectHandler(Handler):
+    """Answers plain http on a TLS port with a 301 to the same by https (`redirect-http`)."""
+
+    def __init__(self, port: int) -> None:
+        """`port` is the TLS port itself, 0 on a unix socket."""
+        self.port = port
+
+    def begin(self, exchange: Exchange) -> None:
+        """Send the redirect, whatever the method.
+
+        To the Host as the client wrote it, for the port in it is the one that leads here, perhaps by way
+        of a port forwarding; without a port it is the default one of both schemes.  A made-up Host is not
+        repeated: that leads to the vhost's own name and port.
+        """
+        request = exchange.request
+        name = exchange.vhost.name
+        if request.host_name == name or request.host_name.endswith(f".{name}"):
+            host = request.host.removesuffix(f":{HTTP_PORT}")
+        else:
+            host = name if self.port in (0, HTTPS_PORT) else f"{name}:{self.port}"
+        redirect(exchange, f"https://{host}{quote_path(exchange.path)}{quoted_query(request.query)}")
 
 
 def redirect(exchange: Exchange, location: str) -> None:

@@ -12,15 +12,15 @@ import gc
 import os
 import resource
 import signal
-from typing import List, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence
 
 from lwsws import log
 from lwsws.config.loader import load
-from lwsws.config.model import Config, Fault
+from lwsws.config.model import Config, Fault, VhostConfig
 from lwsws.handlers.openat2 import kernel_openat2
 from lwsws.net.reactor import Reactor
 from lwsws.process.privileges import PrivilegeError, drop
-from lwsws.server.build import Listening
+from lwsws.server.build import BuildError, Listening
 from lwsws.server.identity import resolve
 from lwsws.server.service import BindError, Service
 from lwsws.server.verify import verify
@@ -62,6 +62,9 @@ def _serve(config: Config, reactor: Reactor) -> int:
         service = Service(config, reactor)
     except OSError as error:
         log.err(f"cannot open the access log {error.filename}: {error.strerror}")
+        return 1
+    except BuildError as error:
+        log.err(str(error))
         return 1
     code = _open_and_run(service, config, reactor)
     if not service.close():
@@ -140,9 +143,21 @@ def startup_lines(listening: Sequence[Listening]) -> List[str]:
             if id(vhost) in seen:
                 continue
             seen.add(id(vhost))
-            port = "" if vhost.port == 80 else f":{vhost.port}"
-            base = f"unix:{vhost.interface}:" if vhost.unix_socket else f"http://{vhost.name}{port}"
-            for mount in vhost.mounts:
-                slash = "" if mount.mountpoint == "/" else "/"
-                lines.append(f"{base}{mount.mountpoint}{slash} -> {mount.origin.text}")
+            lines.extend(vhost_lines(vhost))
     return lines
+
+
+def vhost_lines(vhost: VhostConfig) -> Iterator[str]:
+    """What one vhost serves, one line a mount, and where raw connections go."""
+    scheme, usual = ("https", 443) if vhost.host_ssl_cert else ("http", 80)
+    port = "" if vhost.port == usual else f":{vhost.port}"
+    place = f"unix:{vhost.interface}" if vhost.unix_socket else f"{vhost.name}{port}"
+    if vhost.apply_listen_accept or vhost.fallback_listen_accept:
+        which = "all connections" if vhost.apply_listen_accept else "what is not http"
+        yield f"{place}: {which} -> {vhost.listen_accept_protocol or 'the raw protocol'}"
+    if vhost.apply_listen_accept:
+        return
+    base = f"{place}:" if vhost.unix_socket else f"{scheme}://{place}"
+    for mount in vhost.mounts:
+        slash = "" if mount.mountpoint == "/" else "/"
+        yield f"{base}{mount.mountpoint}{slash} -> {mount.origin.text}"

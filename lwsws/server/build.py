@@ -1,82 +1,100 @@
-"""From a configuration to vhosts that can answer: handlers, routes, headers, logs, vhost sets.
+"""From a configuration to vhosts that can answer: handlers, routes, headers, logs, certificates, protocols.
 
-Nothing here listens or serves.  A vhost or mount whose feature this version does not have yet is
-left out (vhosts: they would serve in the clear what was meant for TLS) or answers 501 (mounts), and
-the site's `warnings` say so, with file and line.
+Nothing here listens or serves.  A mount whose feature this version does not have yet answers 501, a vhost
+for raw connections without a protocol for them is left out, and the site's `warnings` say so, with file
+and line.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from lwsws.config.crosscheck import pending
 from lwsws.config.model import Config, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import AccessLog
-from lwsws.core.answers import Answers
+from lwsws.core.answers import Answers, Room
 from lwsws.core.context import Limits
 from lwsws.core.handler import Handler
 from lwsws.core.routing import Routes
-from lwsws.core.vhost import STS_FIELD, Fields, HeaderSet, MountPoint, Vhost, VhostSet
+from lwsws.core.vhost import STS_FIELD, Fields, HeaderSet, MountPoint, Vhost
 from lwsws.handlers.file import FileHandler
 from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
 from lwsws.net.reactor import Reactor
 from lwsws.server.endpoints import Endpoint, share
+from lwsws.server.gates import Reception, Served, receive
+from lwsws.server.plugins import VhostProtocols, make_protocols, raw_factory
 
 if TYPE_CHECKING:
     from lwsws.handlers.passwordfile import PasswordFile
+    from lwsws.net.tls import ServerTls
+
+
+class BuildError(Exception):
+    """The configuration cannot be served; the message says where and why."""
 
 
 class Listening(NamedTuple):
-    """One endpoint and what is served there."""
+    """One endpoint, the vhosts that share it, and what its connections become."""
 
     endpoint: Endpoint
-    vhosts: VhostSet
     configs: Tuple[VhostConfig, ...]
+    vhosts: Tuple[Vhost, ...]
+    reception: Reception
 
 
 class Site(NamedTuple):
-    """All that one configuration serves."""
+    """All that one configuration serves; `left_out` are the vhosts that it does not serve, and why."""
 
     listening: Tuple[Listening, ...]
     access_logs: Tuple[AccessLog, ...]
     password_files: Tuple[PasswordFile, ...]
+    protocols: Tuple[VhostProtocols, ...]
+    left_out: Tuple[Tuple[VhostConfig, str], ...]
     warnings: Tuple[str, ...]
+
+    @property
+    def certified(self) -> List[ServerTls]:
+        """The TLS sides of its vhosts."""
+        vhosts = dict.fromkeys(vhost for listening in self.listening for vhost in listening.vhosts)
+        return [vhost.tls for vhost in vhosts if vhost.tls is not None]
 
 
 def build(config: Config, reactor: Reactor) -> Site:
-    """Make everything that `config` asks for; OSError if an access log cannot be opened."""
-    served = tuple(vhost for vhost in config.vhosts if not unserved(vhost))
-    shared = Shared(reactor)
+    """Make everything that `config` asks for.
+
+    OSError if an access log cannot be opened, BuildError if a certificate cannot be used.
+    """
+    shared, room = Shared(reactor), Room()
     # By identity: the records are not hashable.
-    vhosts = {id(vhost): build_vhost(vhost, config.globals, shared) for vhost in served}
+    served: Dict[int, Served] = {}
+    left_out: List[Tuple[VhostConfig, str]] = []
+    protocols = [make_protocols(vhost) for vhost in config.vhosts]
+    for vhost, offered in zip(config.vhosts, protocols):
+        raw = raw_factory(offered)
+        if vhost.apply_listen_accept and raw is None:
+            left_out.append((vhost, "there is no protocol for its raw connections"))
+            continue
+        built = build_vhost(vhost, config.globals, shared)
+        built.protocols = offered.by_name
+        served[id(vhost)] = Served(vhost, built, raw)
     listening = []
-    for endpoint, sharing in share(served):
-        vhost_set = VhostSet([vhosts[id(vhost)] for vhost in sharing], Answers(reactor))
-        listening.append(Listening(endpoint, vhost_set, tuple(sharing)))
+    for endpoint, sharing in share([one.config for one in served.values()]):
+        here = [served[id(vhost)] for vhost in sharing]
+        reception = receive(here, lambda: Answers(reactor, room))
+        listening.append(Listening(endpoint, tuple(sharing), tuple(one.vhost for one in here), reception))
     return Site(tuple(listening), tuple(shared.access_logs.values()), tuple(shared.password_files.values()),
-                tuple(_warnings(config, served)))
+                tuple(protocols), tuple(left_out), tuple(_warnings(config, protocols, left_out)))
 
 
-def unserved(vhost: VhostConfig) -> str:
-    """Why this version cannot listen for `vhost` at all; "" if it can."""
-    if vhost.host_ssl_cert or vhost.host_ssl_key:
-        return "TLS is not served by this version"
-    if vhost.apply_listen_accept:
-        return "raw protocols are not served by this version"
-    return ""
-
-
-def _warnings(config: Config, served: Tuple[VhostConfig, ...]) -> Iterator[str]:
-    """What the configuration asks for and this version does not do, with file and line."""
-    for vhost in config.vhosts:
-        if vhost not in served:
-            yield f"{vhost.where}: {vhost.path}: not listening for {vhost.name}: {unserved(vhost)}"
-    for fault in pending(config._replace(vhosts=served)):
-        yield str(fault)
-    for vhost in served:
-        for protocol in vhost.ws_protocols:
-            yield f"{protocol.where}: {protocol.path}: the protocol {protocol.name!r} is not offered"
+def _warnings(config: Config, protocols: Sequence[VhostProtocols],
+              left_out: Sequence[Tuple[VhostConfig, str]]) -> Iterator[str]:
+    """What the configuration asks for and does not get, with file and line."""
+    for offered in protocols:
+        yield from map(str, offered.faults)
+    for vhost, reason in left_out:
+        yield f"{vhost.where}: {vhost.path}: not listening for {vhost.name}: {reason}"
+    yield from map(str, pending(config))
 
 
 class Shared:
@@ -114,8 +132,24 @@ def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> V
     sts = [STS_FIELD] if vhost.sts else []
     common = (server, sts, vhost.headers)
     mounts = [build_mount(mount, vhost, common, shared) for mount in vhost.mounts]
-    return Vhost(vhost.name, Routes(mounts), HeaderSet(*common), vhost.keepalive_timeout, vhost.max_body,
-                 shared.access_log(vhost.access_log), vhost.error_document_404, vhost.strict_host_check)
+    built = Vhost(vhost.name, Routes(mounts), HeaderSet(*common), vhost.keepalive_timeout, vhost.max_body,
+                  shared.access_log(vhost.access_log), vhost.error_document_404, vhost.strict_host_check)
+    # What a raw vhost has in mounts is no site to be reached by another one's name.
+    built.allow_sni_mismatch = vhost.allow_sni_mismatch and not vhost.apply_listen_accept
+    if vhost.host_ssl_cert:
+        built.tls = build_tls(vhost, settings)
+    return built
+
+
+def build_tls(vhost: VhostConfig, settings: GlobalConfig) -> ServerTls:
+    """The TLS side of `vhost`; BuildError if its files are of no use."""
+    # Imported here: a server without TLS need not load ssl.
+    from lwsws.net.tls_files import TlsError
+    from lwsws.server.certificates import load_tls
+    try:
+        return load_tls(vhost, settings)
+    except TlsError as error:
+        raise BuildError(f"{vhost.where}: {vhost.path}: {error}") from None
 
 
 def build_mount(mount: MountConfig, vhost: VhostConfig, common: Sequence[Fields],

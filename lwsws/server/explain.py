@@ -15,10 +15,12 @@ from lwsws.config.keys import SERVED_ORIGINS
 from lwsws.config.model import Config, MountConfig
 from lwsws.core.errorpage import error_page
 from lwsws.core.exchange import Exchange
+from lwsws.core.vhost import VhostSet
 from lwsws.handlers.file import DEFAULT_FILE
 from lwsws.net.reactor import Reactor
 from lwsws.server.ask import Outcome, ask
-from lwsws.server.build import Listening, Site, build, unserved
+from lwsws.server.build import Listening, Site, build
+from lwsws.server.endpoints import address_family
 from lwsws.server.question import Question, Unaskable, reaches, read_url
 from lwsws.wire.http1_write import REASONS
 
@@ -76,31 +78,28 @@ class Explainer:
     def explain(self, question: Question) -> bool:
         """Explain `question`; whether it gets better than an error from each listener that it may reach."""
         self._say("request", "  ".join(question.head.decode("ascii").split("\r\n")).strip())
-        self._tell_unserved(question)
+        self._tell_left_out(question)
         # Endpoints with the same vhosts give the same answer.
         alike: Dict[Tuple[int, ...], List[int]] = {}
         for index, listening in enumerate(self.site.listening):
             if reaches(question, listening.endpoint):
                 alike.setdefault(tuple(map(id, listening.configs)), []).append(index)
-        if question.scheme == "https" or not alike:
-            self._say("listener", self._no_listener(question, bool(alike)))
+        if not alike:
+            self._say("listener", self._no_listener(question))
             return False
         if len(alike) > 1:
             self._say("", f"(which of the listeners below it is, depends on the address of {question.name})")
         answers = [self._explain_at(question, indexes) for indexes in alike.values()]
         return all(answers)
 
-    def _tell_unserved(self, question: Question) -> None:
-        """Name the vhosts that would be asked if this version could serve them."""
-        for vhost in self.config.vhosts:
+    def _tell_left_out(self, question: Question) -> None:
+        """Name the vhosts that would be asked if they could be served."""
+        for vhost, reason in self.site.left_out:
             here = vhost.interface == question.unix_path if vhost.unix_socket else vhost.port == question.port
-            reason = unserved(vhost)
-            if here and reason:
+            if here:
                 self._say("", f"({vhost.where}: {vhost.path}: {vhost.name} does not listen: {reason})")
 
-    def _no_listener(self, question: Question, is_plain: bool) -> str:
-        if is_plain:
-            return f"none for TLS: {question.place} is plain http, ask with http://"
+    def _no_listener(self, question: Question) -> str:
         others = ", ".join(str(listening.endpoint) for listening in self.site.listening)
         return f"none: no vhost listens on {question.place}" + (f"; there is {others}" if others else "")
 
@@ -108,27 +107,54 @@ class Explainer:
         """Explain what the endpoints at `indexes` of the site answer."""
         listening = self.site.listening[indexes[0]]
         self._say("listener", ", ".join(str(self.site.listening[index].endpoint) for index in indexes))
-        outcome = ask(self.reactor, self.config.globals, listening.vhosts, question.head)
-        mount = self._tell_way(question, listening, outcome)
+        vhosts = self._met(question, listening)
+        if vhosts is None:
+            return False
+        outcome = ask(self.reactor, self.config.globals, vhosts, question.head)
+        mount = self._tell_way(question, listening, vhosts, outcome)
         reason = self._tell_file(mount, outcome) if mount is not None else ""
         self._tell_answer("answer", outcome, reason)
         if mount is not None and outcome.status == 401:
-            vhosts = self.unlocked.listening[indexes[0]].vhosts
-            unlocked = ask(self.reactor, self.config.globals, vhosts, question.head)
-            self._tell_answer("logged in", unlocked, reason)
+            unlocked = self.unlocked.listening[indexes[0]].reception.met(question.is_secure, question.literal)
+            assert unlocked is not None
+            logged_in = ask(self.reactor, self.config.globals, unlocked, question.head)
+            self._tell_answer("logged in", logged_in, reason)
         return outcome.status < 400
 
-    def _tell_way(self, question: Question, listening: Listening, outcome: Outcome) -> Optional[MountConfig]:
+    def _met(self, question: Question, listening: Listening) -> Optional[VhostSet]:
+        """The vhosts that the request gets to; None, with the reason told, if it does not get to any."""
+        name = question.literal
+        vhosts = listening.reception.met(question.is_secure, "" if address_family(name) else name)
+        if vhosts is not None:
+            if vhosts.bound is not None:
+                demands = ", which demands one of the client" if vhosts.bound.demands_certificate else ""
+                self._say("TLS", f"with the certificate of {vhosts.bound.name}{demands}")
+            return vhosts
+        if not question.is_secure:
+            reason = "raw connections only, no http" if listening.reception.sites is None else \
+                'TLS only: ask with https://, or see "allow-non-tls"'
+        elif listening.reception.sites is None:
+            reason = "plain http only, no TLS: ask with http://"
+        else:
+            reason = f"no http over TLS for {name}"
+        self._say("answer", f"none: {reason}")
+        return None
+
+    def _tell_way(self, question: Question, listening: Listening, vhosts: VhostSet,
+                  outcome: Outcome) -> Optional[MountConfig]:
         """Say which path, vhost and mount it is, and why; returns the mount, None without."""
         exchange = outcome.exchange
         if exchange is None:
             return None
         if exchange.path != question.target.partition("?")[0]:
             self._say("path", f"{exchange.path!r}, decoded and without dot segments")
-        config = listening.configs[listening.vhosts.vhosts.index(exchange.vhost)]
-        why = _why_vhost(listening, exchange)
-        self._say("vhost", f"{config.name}  ({config.where}: {config.path}; {why})")
+        index = vhosts.vhosts.index(exchange.vhost)
+        config = listening.configs[index]
+        self._say("vhost", f"{config.name}  ({config.where}: {config.path}; {_why_vhost(vhosts, exchange)})")
         chosen = exchange.mount
+        if exchange.vhost is not listening.vhosts[index]:
+            self._say("mount", "none: it is plain http on a TLS port")
+            return None
         if chosen is None:
             if outcome.status == 404:
                 self._say("mount", f"none: no mountpoint fits {exchange.path!r}")
@@ -173,13 +199,15 @@ class Explainer:
         return f"with the page of error-document-404, {document}"
 
 
-def _why_vhost(listening: Listening, exchange: Exchange) -> str:
+def _why_vhost(vhosts: VhostSet, exchange: Exchange) -> str:
     """Why it is this vhost."""
     name = exchange.request.host_name
     if exchange.vhost.name == name:
         return "its name is the one in Host"
-    if listening.vhosts.find(name) is not None:
+    if vhosts.find(name) is exchange.vhost:
         return f"{name} is a subdomain of its name"
+    if vhosts.bound is not None:
+        return f"no vhost here is called {name}, so the one that TLS chose answers"
     answers = "refuses, by strict-host-check" if exchange.vhost.strict_host else "answers"
     return f"no vhost here is called {name}, so the first one {answers}"
 

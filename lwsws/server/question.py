@@ -44,6 +44,11 @@ class Question(NamedTuple):
     target: str
 
     @property
+    def is_secure(self) -> bool:
+        """Whether it is asked over TLS."""
+        return self.scheme == "https"
+
+    @property
     def literal(self) -> str:
         """The name without the brackets of an IPv6 address."""
         return self.name.strip("[]")
@@ -71,7 +76,8 @@ def read_url(vhosts: Sequence[VhostConfig], url: str) -> Question:
     elif url.startswith("/") and first.unix_socket:
         unix_path = first.interface
     if url.startswith("/"):
-        url = f"http://{first.name}:{first.port or DEFAULT_PORTS['http']}{url}"
+        scheme = "https" if first.host_ssl_cert else "http"
+        url = f"{scheme}://{first.name}:{first.port or DEFAULT_PORTS[scheme]}{url}"
     found = URL.match(url if SCHEME.match(url) else f"http://{url}")
     if found is None:
         raise Unaskable(f"{url!r} is neither http:// nor https://; {EXPECTED}")

@@ -11,21 +11,23 @@ import errno
 import os
 import resource
 import socket
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from lwsws import log
 from lwsws.config.model import Config
 from lwsws.core.connection import Connection
 from lwsws.core.context import Context
-from lwsws.core.vhost import VhostSet
+from lwsws.core.role import Role
 from lwsws.net.addresses import NOT_YET, BindRetry, interface_addresses, listen_tcp, listen_unix
 from lwsws.net.listener import Listener
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
-from lwsws.roles.http import HttpRole
 from lwsws.server.build import Listening, Site, build, build_limits
 from lwsws.server.endpoints import PRIVILEGED_PORTS, Endpoint
 from lwsws.server.identity import socket_owner
+
+if TYPE_CHECKING:
+    from lwsws.server.certificates import CertificateWatch
 
 # File descriptors kept free of connections: listeners, logs, served files, the selector.
 RESERVED_FDS = 64
@@ -45,7 +47,7 @@ class Service:
     """What one process serves; used on the reactor thread only."""
 
     def __init__(self, config: Config, reactor: Reactor) -> None:
-        """Build everything; OSError if an access log cannot be opened."""
+        """Build everything; OSError if an access log cannot be opened, BuildError as of build()."""
         settings = config.globals
         self.reactor = reactor
         self.config = config
@@ -53,6 +55,10 @@ class Service:
         self.context = Context(reactor, self.workers, build_limits(settings))
         self.context.connection_gone = self._connection_gone
         self.site: Site = build(config, reactor)
+        self._watch: Optional[CertificateWatch] = None
+        if self.site.certified:
+            from lwsws.server.certificates import CertificateWatch  # loads ssl
+            self._watch = CertificateWatch(reactor, self.workers, self.site.certified)
         self.max_connections = settings.max_connections or connection_limit()
         self._sockets: Dict[Endpoint, socket.socket] = {}
         self._listeners: List[Listener] = []
@@ -98,6 +104,8 @@ class Service:
         """Accept connections from now on."""
         for password_file in self.site.password_files:
             password_file.refresh()     # as who serves, so that what is wrong with it is said now
+        if self._watch is not None:
+            self._watch.start()
         for listening in self.site.listening:
             sock = self._sockets.pop(listening.endpoint, None)
             if sock is not None:
@@ -107,7 +115,7 @@ class Service:
 
     def _listen(self, listening: Listening, sock: socket.socket) -> None:
         def accepted(peer: socket.socket, address: Any) -> None:
-            self._accept(listening.vhosts, peer, address)
+            self._accept(listening.reception.first_role(address), peer, address)
 
         listener = Listener(self.reactor, sock, accepted, str(listening.endpoint))
         self._listeners.append(listener)
@@ -122,8 +130,8 @@ class Service:
 
     # Connections.
 
-    def _accept(self, vhosts: VhostSet, sock: socket.socket, address: Any) -> None:
-        Connection(self.context, sock, address, HttpRole(vhosts))
+    def _accept(self, role: Role, sock: socket.socket, address: Any) -> None:
+        Connection(self.context, sock, address, role)
         if len(self.context.connections) >= self.max_connections and not self._paused:
             log.warn(f"{self.max_connections} connections are open: accepting no more until one closes")
             self._paused = True
@@ -141,11 +149,13 @@ class Service:
     # Signals.
 
     def reopen_logs(self) -> None:
-        """Open the access logs anew by name (SIGUSR1)."""
+        """Open the access logs anew by name, and look for new certificates (SIGUSR1)."""
         for access_log in self.site.access_logs:
             access_log.reopen()
         count = len(self.site.access_logs)
         log.notice(f"reopened {count} access log{'s' if count != 1 else ''}")
+        if self._watch is not None:
+            self._watch.check_now()
 
     def stop(self) -> None:
         """Accept nothing more, finish what is open, end the reactor.  A second call ends it at once."""
@@ -156,7 +166,8 @@ class Service:
         seconds = self.config.globals.shutdown_timeout
         self._close_listeners()
         for listening in self.site.listening:
-            listening.vhosts.answers.forget()
+            for vhosts in listening.reception.sets:
+                vhosts.answers.forget()
         for connection in list(self.context.connections):
             connection.role.shutdown()
         count = len(self.context.connections)
@@ -182,9 +193,13 @@ class Service:
         for connection in list(self.context.connections):
             connection.abort()
         self._close_listeners()
+        if self._watch is not None:
+            self._watch.close()
         self.reactor.run_once(0)    # those who were aborted are told, and log what had been sent
         for sock in self._sockets.values():
             sock.close()
+        for protocols in self.site.protocols:
+            protocols.destroy(self.reactor)
         for access_log in self.site.access_logs:
             access_log.close()
         return self.workers.stop(WORKER_SECONDS)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from typing import Callable, List, Optional, Tuple, Union
 
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
@@ -43,6 +44,8 @@ def verify(config: Config) -> List[Fault]:
     for vhost in config.vhosts:
         faults += _unix_socket_faults(vhost) if vhost.unix_socket else _interface_faults(vhost)
         faults += _vhost_file_faults(vhost)
+        if vhost.host_ssl_cert or vhost.enable_client_ssl:
+            faults += _tls_faults(vhost, config.globals)
         for mount in vhost.mounts:
             found = _origin_fault(mount, reader), _password_fault(mount, reader)
             faults += [fault for fault in found if fault is not None]
@@ -109,11 +112,6 @@ def _unix_socket_faults(vhost: VhostConfig) -> List[Fault]:
 
 def _vhost_file_faults(vhost: VhostConfig) -> List[Fault]:
     faults = []
-    for key, path in (("host-ssl-cert", vhost.host_ssl_cert), ("host-ssl-key", vhost.host_ssl_key),
-                      ("host-ssl-ca", vhost.host_ssl_ca)):
-        reason = unreadable(path) if path else ""
-        if reason:
-            faults.append(_fault(vhost, key, reason, fatal=not vhost.ignore_missing_cert))
     reason = _log_obstacle(vhost.access_log) if vhost.access_log else ""
     if reason:
         faults.append(_fault(vhost, "access-log", reason, fatal=True))
@@ -122,6 +120,16 @@ def _vhost_file_faults(vhost: VhostConfig) -> List[Fault]:
         faults.append(_fault(vhost, "error-document-404", f"{document!r} is not a path of this vhost: "
                              'write the path alone, such as "/404.html"'))
     return faults
+
+
+def _tls_faults(vhost: VhostConfig, settings: GlobalConfig) -> List[Fault]:
+    try:
+        # Imported here: a server without TLS needs no OpenSSL.
+        from lwsws.server.verify_tls import complaints
+    except ImportError as error:
+        reason = f"TLS needs Python's ssl module ({error}): on OpenWrt it is the package python3-openssl"
+        return [_fault(vhost, "host-ssl-cert" if vhost.host_ssl_cert else "enable-client-ssl", reason, True)]
+    return [_fault(vhost, *complaint) for complaint in complaints(vhost, settings, time.time())]
 
 
 def _log_obstacle(path: str) -> str:

@@ -281,3 +281,60 @@ def test_random_pieces_arrive_as_they_were_put_in(pair: Pair, seed: int) -> None
     assert received == expected
     assert len(released) == files
     os.close(fd)
+
+
+class TestBlocks:
+    """take(): for whoever sends the bytes by himself."""
+
+    def test_small_pieces_are_joined_and_large_ones_are_not(self) -> None:
+        queue = OutputQueue()
+        large = b"L" * 100
+        for piece in (b"a", b"b" * SMALL_BYTES, large * 1000, b"c"):
+            queue.append(piece)
+        size = queue.size
+        assert bytes(queue.take(SMALL_BYTES + 11)) == b"a" + b"b" * SMALL_BYTES + large[:10]
+        rest = queue.take(50_000)
+        assert bytes(rest) == large * 500
+        assert isinstance(rest.obj, bytes), "it is no copy"
+        assert bytes(queue.take(100_000)) == (large * 1000)[50_010:]
+        assert bytes(queue.take(1 << 20)) == b"c"
+        assert queue.size == size
+
+    def test_a_block_may_be_held_while_more_is_added(self) -> None:
+        queue = OutputQueue()
+        queue.append(b"small")
+        block = queue.take(3)
+        queue.append(b" again")
+        assert (bytes(block), bytes(queue.take(100))) == (b"small", b" again")
+
+    def test_what_was_sent_before_is_left_out(self, pair: Pair) -> None:
+        queue = OutputQueue()
+        queue.append(b"x" * (1 << 20))
+        sent = queue.send_some(pair[0], 1 << 20)[1]
+        assert 0 < sent < 1 << 20
+        assert len(queue.take(1 << 21)) == (1 << 20) - sent
+
+    def test_of_a_file_no_more_than_the_limit(self) -> None:
+        fd = temporary_file(bytes(range(200)))
+        released: List[str] = []
+        queue = OutputQueue()
+        queue.append(b"head")
+        queue.append_file(FileSlice(fd, 50, 100, partial(released.append, "file")))
+        assert bytes(queue.take(20)) == b"head" + bytes(range(50, 66))
+        assert bytes(queue.take(80)) == bytes(range(66, 146))
+        assert released == []
+        assert bytes(queue.take(80)) == bytes(range(146, 150))
+        assert released == ["file"]
+        os.close(fd)
+
+    def test_a_file_that_was_cut(self) -> None:
+        """What is there still goes out."""
+        fd = temporary_file(b"short")
+        queue = OutputQueue()
+        queue.append(b"head")
+        queue.append_file(FileSlice(fd, 0, 100))
+        assert bytes(queue.take(1000)) == b"headshort"
+        with pytest.raises(FileEnded, match="ended 95 bytes before"):
+            queue.take(1000)
+        queue.clear()
+        os.close(fd)

@@ -98,12 +98,11 @@ def test_a_log_that_cannot_be_opened(tmp_path: Path, capfd: pytest.CaptureFixtur
 
 
 def test_nothing_left_to_listen_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "pem").write_text("")
-    pem = str(tmp_path / "pem")
-    write_config(tmp_path, [{"port": "443", "host-ssl-cert": pem, "host-ssl-key": pem}])
+    write_config(tmp_path, [{"port": "7681", "apply-listen-accept": "1", "listen-accept-protocol": "nobody"}])
     assert serve(str(tmp_path), "/ddir") == 1
-    warning, last = said(capfd)
-    assert warning.endswith("vhosts[0]: not listening for default: TLS is not served by this version")
+    reason, warning, last = said(capfd)
+    assert "there is no protocol 'nobody'" in reason
+    assert warning.endswith(": not listening for default: there is no protocol for its raw connections")
     assert last == "E: not starting: nothing is left to listen on"
 
 

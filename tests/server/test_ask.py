@@ -27,7 +27,9 @@ def asked(reactor: Reactor, directory: Path, head: str) -> Outcome:
     config = load_config(write_config(directory / "etc", [vhost]))
     site = build(config, reactor)
     request = head.replace("\n", "\r\n").encode() + b"\r\n\r\n"
-    return ask(reactor, config.globals, site.listening[0].vhosts, request)
+    vhosts = site.listening[0].reception.met(False, "")
+    assert vhosts is not None
+    return ask(reactor, config.globals, vhosts, request)
 
 
 def test_a_file(reactor: Reactor, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from typing import Any, Dict, Iterator, Tuple
 
 import pytest
 
-from lwsws.core.vhost import MountPoint, Vhost
+from lwsws.core.vhost import MountPoint, Vhost, VhostSet
 from lwsws.handlers.attempts import MAX_FAILURES as GUESSES
 from lwsws.handlers.file import FileHandler
 from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
 from lwsws.net.reactor import Reactor
-from lwsws.server.build import Site, build
+from lwsws.server.build import BuildError, Listening, Site, build
 from tests.support.docroot import open_fds
 from tests.support.peer import Bench, load_config, write_config
 
@@ -44,13 +44,20 @@ class Builder:
 
     def vhost(self, vhost: Dict[str, Any], **settings: Any) -> Vhost:
         """The only vhost of such a site."""
-        return self.site(vhost, **settings).listening[0].vhosts.default
+        return self.site(vhost, **settings).listening[0].vhosts[0]
 
     def close(self) -> None:
         """Close the logs."""
         for site in self.built:
             for access_log in site.access_logs:
                 access_log.close()
+
+
+def plain_set(listening: Listening) -> VhostSet:
+    """The vhosts as plain http meets them there."""
+    vhosts = listening.reception.plain
+    assert vhosts is not None
+    return vhosts
 
 
 @pytest.fixture
@@ -74,21 +81,30 @@ def match(vhost: Vhost, path: str) -> MountPoint:
 # What is not served yet.
 
 
-@pytest.mark.parametrize("keys, why", [
-    ({"host-ssl-cert": "/c", "host-ssl-key": "/k"}, "TLS is not served by this version"),
-    ({"host-ssl-cert": "/c"}, "TLS is not served by this version"),
-    ({"host-ssl-key": "/k"}, "TLS is not served by this version"),
-    ({"listen-accept-role": "raw-skt", "listen-accept-protocol": "x", "apply-listen-accept": "1"},
-     "raw protocols are not served by this version"),
-])
-def test_what_is_meant_for_others_is_never_served_in_the_clear(
-    builder: Builder, keys: Dict[str, Any], why: str
-) -> None:
-    site = builder.site({"name": "b.test", "port": "443", **keys}, {})
+def test_what_is_meant_for_a_raw_protocol_is_never_served_as_http(builder: Builder) -> None:
+    raw = {"listen-accept-role": "raw-skt", "listen-accept-protocol": "x", "apply-listen-accept": "1"}
+    site = builder.site({"name": "b.test", "port": "443", **raw}, {})
     assert [str(item.endpoint) for item in site.listening] == ["0.0.0.0:7681"]
     where = f"{builder.directory}/etc/conf.d/test:1:"
-    assert site.warnings[0].startswith(where)
-    assert site.warnings[0].endswith(f": vhosts[0]: not listening for b.test: {why}")
+    fault, left_out = site.warnings[:2]
+    assert fault.startswith(where)
+    assert "listen-accept-protocol: there is no protocol 'x'" in fault
+    assert left_out.startswith(where)
+    reason = "there is no protocol for its raw connections"
+    assert left_out.endswith(f": vhosts[0]: not listening for b.test: {reason}")
+
+
+@pytest.mark.parametrize("keys", [
+    {"host-ssl-cert": "/nowhere/c", "host-ssl-key": "/nowhere/k"}, {"host-ssl-cert": "/nowhere/c"}])
+def test_without_its_certificate_nothing_is_built(builder: Builder, keys: Dict[str, Any]) -> None:
+    with pytest.raises(BuildError, match=r"test:1:\d+: vhosts\[0\]: there is no file '/nowhere/c'"):
+        builder.site({"name": "b.test", "port": "443", **keys}, {})
+
+
+def test_certificates_that_may_come_later(builder: Builder) -> None:
+    site = builder.site({"port": "443", "host-ssl-cert": "/nowhere/c", "ignore-missing-cert": "1"}, {})
+    assert [str(item.endpoint) for item in site.listening] == ["0.0.0.0:443", "0.0.0.0:7681"]
+    assert [tls.context for tls in site.certified] == [None]
 
 
 def test_warnings_name_file_and_line_of_what_comes_later(builder: Builder) -> None:
@@ -109,18 +125,19 @@ def test_a_configuration_of_what_is_served_warns_of_nothing(builder: Builder) ->
 
 def test_vhosts_share_an_endpoint_in_the_order_of_the_configuration(builder: Builder) -> None:
     site = builder.site({"name": "b.test"}, {"name": "c.test", "port": "7682"}, {"name": "a.test"})
-    names = {str(item.endpoint): [vhost.name for vhost in item.vhosts.vhosts] for item in site.listening}
+    names = {str(item.endpoint): [vhost.name for vhost in item.vhosts] for item in site.listening}
     assert names == {"0.0.0.0:7681": ["b.test", "a.test"], "0.0.0.0:7682": ["c.test"]}
     for item in site.listening:
-        assert [config.name for config in item.configs] == [vhost.name for vhost in item.vhosts.vhosts]
-        assert item.vhosts.default.name == item.configs[0].name
+        assert [config.name for config in item.configs] == [vhost.name for vhost in item.vhosts]
+        assert plain_set(item).vhosts == item.vhosts
+        assert plain_set(item).default is item.vhosts[0]
 
 
 def test_a_vhost_of_several_endpoints_is_built_once(builder: Builder) -> None:
     first, second = builder.site({"noipv6": "0"}).listening
-    assert first.vhosts.default is second.vhosts.default
+    assert first.vhosts == second.vhosts
     # The bytes of a request do not say where it came in.
-    assert first.vhosts.answers is not second.vhosts.answers
+    assert plain_set(first).answers is not plain_set(second).answers
 
 
 def test_what_a_vhost_is_told(builder: Builder) -> None:
@@ -182,7 +199,7 @@ def test_vhosts_with_one_access_log_share_it(builder: Builder) -> None:
     path = str(builder.directory / "log")
     site = builder.site({"access-log": path}, {"name": "b.test", "access-log": path},
                         {"name": "c.test", "access-log": f"{path}2"})
-    logs = [vhost.access_log for vhost in site.listening[0].vhosts.vhosts]
+    logs = [vhost.access_log for vhost in site.listening[0].vhosts]
     assert logs == [site.access_logs[0], site.access_logs[0], site.access_logs[1]]
     assert [log.path for log in site.access_logs] == [path, f"{path}2"]
     assert os.path.exists(path)

@@ -10,6 +10,7 @@ import pytest
 
 from lwsws.config.model import Config
 from lwsws.server.explain import explain
+from tests.support.certificates import Certificates, Pair
 from tests.support.docroot import file_mount, make_docroot, open_fds
 from tests.support.peer import Bench, load_config, write_config
 
@@ -35,7 +36,7 @@ class Site(NamedTuple):
         return text
 
 
-def vhosts(home: Path, docroot: Path) -> List[Dict[str, Any]]:
+def vhosts(home: Path, docroot: Path, pair: Pair) -> List[Dict[str, Any]]:
     """Vhosts with each kind of listener and of mount."""
     root = file_mount("/", docroot)
     mounts = [
@@ -50,7 +51,8 @@ def vhosts(home: Path, docroot: Path) -> List[Dict[str, Any]]:
         {"mountpoint": "/cgi", "origin": "cgi:///bin/true"},
         {"mountpoint": "/proxy", "origin": "http://127.0.0.1:9/"},
     ]
-    tls = {"host-ssl-cert": str(home / "cert.pem"), "host-ssl-key": str(home / "key.pem")}
+    tls = {"port": "7443", "host-ssl-cert": str(pair.cert), "host-ssl-key": str(pair.key), "mounts": [root]}
+    raw = {"apply-listen-accept": "1", "listen-accept-protocol": "raw-test"}
     sock = {"unix-socket": "1", "interface": str(home / "u.sock")}
     return [
         {"name": "a.test", "port": "7681", "mounts": mounts, "access-log": str(home / "access.log")},
@@ -60,18 +62,23 @@ def vhosts(home: Path, docroot: Path) -> List[Dict[str, Any]]:
         {"name": "strict.test", "port": "7682", "noipv6": "1", "strict-host-check": "1", "mounts": [root]},
         {"name": "u.test", **sock, "mounts": [root]},
         {"name": "v.test", **sock, "mounts": []},
-        {"name": "tls.test", "port": "7443", **tls, "mounts": [root]},
+        {"name": "tls.test", **tls, "allow-non-tls": "1", "redirect-http": "1"},
+        {"name": "cert.test", **tls, "client-cert-required": "1", "host-ssl-ca": str(pair.cert)},
+        {"name": "rawtls.test", **tls, **raw},
+        {"name": "raw.test", "port": "7685", **raw},
+        {"name": "faulty.test", "port": "7686", **raw, "listen-accept-protocol": "none-such"},
         {"name": "one.test", "port": "7684", "interface": "127.0.0.1", "mounts": [root]},
         {"name": "two.test", "port": "7684", "interface": "127.0.0.2", "mounts": [root]},
     ]
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, certificates: Certificates) -> Site:
     docroot = make_docroot(tmp_path)
     (tmp_path / "pw").write_text("joe:secret\n")
     (tmp_path / "pw").chmod(0o600)
-    directory = write_config(tmp_path / "etc", vhosts(tmp_path, docroot), {"server-string": "test"})
+    configured = vhosts(tmp_path, docroot, certificates.a)
+    directory = write_config(tmp_path / "etc", configured, {"server-string": "test"})
     return Site(load_config(directory), tmp_path)
 
 
@@ -142,17 +149,37 @@ def test_unix_sockets(site: Site) -> None:
     assert "vhost     v.test" in site.ask_refused(f"unix:{site.home}/u.sock:http://v.test/")
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_tls_vhosts_do_not_listen_yet(site: Site, scheme: str) -> None:
-    told = site.ask_refused(f"{scheme}://tls.test:7443/")
-    assert "vhosts[6]: tls.test does not listen: TLS is not served by this version)" in told
-    assert "none: no vhost listens on port 7443" in told
+def test_over_tls(site: Site) -> None:
+    told = site.ask("https://tls.test:7443/plain.txt")
+    assert "\nTLS       with the certificate of tls.test\nvhost     tls.test  (" in told
+    assert "answer    200" in told
+    told = site.ask("https://cert.test:7443/plain.txt")
+    assert "\nTLS       with the certificate of cert.test, which demands one of the client\n" in told
+    told = site.ask("https://who.test:7443/")
+    assert "TLS       with the certificate of tls.test\n" in told
+    assert "no vhost here is called who.test, so the one that TLS chose answers)" in told
+    assert "TLS       with the certificate of tls.test\n" in site.ask("https://127.0.0.1:7443/plain.txt")
+
+
+def test_plain_http_on_a_tls_port(site: Site) -> None:
+    told = site.ask("http://tls.test:7443/plain.txt")
+    assert "mount     none: it is plain http on a TLS port\n" in told
+    assert "answer    301 Moved Permanently\n          Location: https://tls.test:7443/plain.txt\n" in told
+    told = site.ask_refused("http://cert.test:7443/")
+    assert "answer    421 Misdirected Request: this site is served by https only" in told
+
+
+def test_raw_listeners(site: Site) -> None:
+    assert "answer    none: raw connections only, no http\n" in site.ask_refused("http://raw.test:7685/")
+    assert "answer    none: no http over TLS for rawtls.test\n" in site.ask_refused("https://rawtls.test:7443/")
+    told = site.ask_refused("http://faulty.test:7686/")
+    assert "vhosts[10]: faulty.test does not listen: there is no protocol for its raw connections)" in told
+    assert "listener  none: no vhost listens on port 7686" in told
 
 
 def test_https_on_a_plain_port(site: Site) -> None:
     told = site.ask_refused("https://a.test:7681/")
-    assert "listener  none for TLS: port 7681 is plain http, ask with http://" in told
-    assert "answer" not in told
+    assert "answer    none: plain http only, no TLS: ask with http://\n" in told
 
 
 # Mounts and handlers.
@@ -280,9 +307,11 @@ def test_root_is_given_up_before_anything_is_asked(site: Site) -> None:
     "/", "/sub", "/plain.txt", "/deep/er/ten.txt", "/exact", "/exact/x", "/auth/", "/cgi", "/r/x",
     "/gone/", "/.hidden.txt", "/out.txt", "/weird.zzz", "/nodefault/", "/pre.js", "/big.txt", "/empty.txt",
 ])
-def test_it_says_what_serving_answers(site: Site, tmp_path: Path, target: str) -> None:
+def test_it_says_what_serving_answers(
+    site: Site, tmp_path: Path, certificates: Certificates, target: str
+) -> None:
     """The same request on a connection gets the status and the fields that were told."""
-    bench = Bench(tmp_path / "again", *vhosts(tmp_path, tmp_path / "www")[:1])
+    bench = Bench(tmp_path / "again", *vhosts(tmp_path, tmp_path / "www", certificates.a)[:1])
     try:
         peer = bench.connect()
         answer = peer.get(target, "Accept-Encoding: gzip, br, zstd", host="a.test:7681")

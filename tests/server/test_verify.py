@@ -91,10 +91,6 @@ NO_PROGRAM = "is not a program that can be run: give the path of one, or chmod a
      "vhosts[0].access-log: there is no directory 'HOME/no' for the log: create it"),
     ('"port": "1", "access-log": "HOME/www"', "",
      "vhosts[0].access-log: 'HOME/www' is a directory: name a file in it"),
-    ('"port": "1", "host-ssl-cert": "HOME/no.pem", "host-ssl-key": "HOME/pw"', "",
-     "vhosts[0].host-ssl-cert: there is no file 'HOME/no.pem'"),
-    ('"port": "1", "host-ssl-cert": "HOME/pw", "host-ssl-key": "HOME/www"', "",
-     "vhosts[0].host-ssl-key: 'HOME/www' is not a file"),
 ])
 def test_what_the_server_cannot_start_with(home: Path, vhost: str, settings: str, reason: str) -> None:
     fault = only_fault(home, vhost, settings)
@@ -104,8 +100,6 @@ def test_what_the_server_cannot_start_with(home: Path, vhost: str, settings: str
 @pytest.mark.parametrize("vhost, settings, reason", [
     ('"port": "1"', '"plugin-dir": "HOME/no"',
      "global.plugin-dir: there is no directory 'HOME/no': create it, or leave this out"),
-    ('"port": "1", "host-ssl-cert": "HOME/no.pem", "ignore-missing-cert": "1"', "",
-     "vhosts[0].host-ssl-cert: there is no file 'HOME/no.pem'"),
     ('"port": "1", "error-document-404": "http://b.test/404"', "",
      ("vhosts[0].error-document-404: 'http://b.test/404' is not a path of this vhost: write the path alone, "
      'such as "/404.html"')),

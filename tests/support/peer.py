@@ -25,7 +25,6 @@ from lwsws.core.routing import Routes
 from lwsws.core.vhost import MountPoint, VhostSet
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
-from lwsws.roles.http import HttpRole
 from lwsws.server.build import Shared, Site, build, build_limits, build_mount
 from tests.support.clock import ManualClock
 
@@ -92,8 +91,10 @@ class Bench:
         vhost.routes = Routes([extra, *configured])
 
     def vhosts(self) -> VhostSet:
-        """The vhosts of the first endpoint."""
-        return self.site.listening[0].vhosts
+        """The vhosts of the first endpoint, as plain http meets them."""
+        vhosts = self.site.listening[0].reception.plain
+        assert vhosts is not None
+        return vhosts
 
     def connect(self, address: Any = ("192.0.2.7", 4711), buffer: int = 0) -> Peer:
         """A new connection from `address`; `buffer` makes the socket buffers small."""
@@ -103,7 +104,8 @@ class Bench:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         ours.setblocking(False)
         theirs.setblocking(False)
-        peer = Peer(self, theirs, Connection(self.context, ours, address, HttpRole(self.vhosts())))
+        role = self.site.listening[0].reception.first_role(address)
+        peer = Peer(self, theirs, Connection(self.context, ours, address, role))
         self._peers.append(peer)
         return peer
 

@@ -1,0 +1,49 @@
+"""The role of a connection during its TLS handshake; then it gets the role that its vhost has for it.
+
+The handshake is driven by the transport as its socket becomes ready, so a slow client delays nobody.  The
+deadline is the one that the sniff role set at the first byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable
+
+from lwsws import log
+from lwsws.core.connection import Connection
+from lwsws.core.role import Role
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from lwsws.net.tls_transport import TlsTransport
+
+
+class TlsHandshakeRole(Role):
+    """Waits for the handshake to be complete."""
+
+    __slots__ = ("_context", "_server_name", "_make_role", "_transport")
+
+    _transport: TlsTransport
+
+    def __init__(self, context: SSLContext, server_name: str, make_role: Callable[[], Role]) -> None:
+        """`make_role` makes what the connection becomes afterwards."""
+        self._context = context
+        self._server_name = server_name
+        self._make_role = make_role
+
+    def start(self, conn: Connection) -> None:
+        """Begin the handshake; the ClientHello is still in the socket."""
+        self.conn = conn
+        self._transport = conn.start_tls(self._context, self._server_name, self._done)
+
+    def shutdown(self) -> None:
+        """Nothing has been asked yet, so nothing is lost."""
+        self.conn.abort()
+
+    def _done(self) -> None:
+        conn = self.conn
+        if log.enabled(log.INFO):
+            name, alpn = self._server_name or "no name", self._transport.alpn or "none"
+            log.info(f"conn {conn.ident}: {self._transport.version} for {name}, ALPN {alpn}")
+        conn.deadline.clear()
+        conn.switch_role(self._make_role(), b"")

@@ -1,0 +1,278 @@
+"""Certificates of TLS vhosts: loaded at the start, and again when their files change.
+
+The files are looked at once a minute, and when asked.  Where one has changed, a worker makes a new context
+of them and checks it: it parses, the key matches, it is in date.  Then the reactor puts it in place of the
+old one for new connections; those that are open keep theirs.  With any fault the old one stays, and a line
+says so, once for each change.  So a pair of which only one file is new yet is no disaster: the next look
+sees the other one.
+
+A vhost that began without a certificate (`ignore-missing-cert`) gets its first one in the same way.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Callable, Deque, Iterable, NamedTuple, Optional, Tuple
+
+from lwsws import log
+from lwsws.config.model import GlobalConfig, VhostConfig
+from lwsws.net.reactor import Reactor
+from lwsws.net.timers import NEVER, Timer
+from lwsws.net.tls import ServerSettings, ServerTls, server_context
+from lwsws.net.tls_files import FileState, TlsError, file_states, leaf_certificate
+from lwsws.net.workers import Overloaded, Workers
+from lwsws.server.tls_settings import server_settings
+from lwsws.wire.certificate import Certificate
+from lwsws.wire.dates import format_date
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+DAY = 24 * 3600
+# How often the files are looked at; a renewed certificate has weeks of time.
+LOOK_SECONDS = 60
+# When an end that comes near is warned about; and how often, then.
+NEAR_SECONDS = 14 * DAY
+REMIND_SECONDS = DAY
+# 2024.  A clock before it was never set, as on small boards without a battery, and says nothing of dates.
+UNSET_CLOCK = 1704067200
+# How often files that change while they are read are read again; the next look comes in a minute anyway.
+MAX_READS = 3
+
+Clock = Callable[[], float]
+
+
+class Loaded(NamedTuple):
+    """What came out of loading: the states of the files at that time and a context, or a fault.
+
+    `retry_at` is when, in unix seconds, the same files might do, though they do not now.
+    """
+
+    files: Tuple[FileState, ...]
+    context: Optional[SSLContext] = None
+    certificate: Optional[Certificate] = None
+    fault: str = ""
+    retry_at: float = NEVER
+
+
+# Dates.
+
+
+def date_fault(certificate: Certificate, now: float) -> str:
+    """Why clients would refuse `certificate` at `now` (unix seconds); "" if its dates are no reason."""
+    if now < UNSET_CLOCK:
+        return ""
+    if now > certificate.not_after:     # RFC 5280 4.1.2.5: both ends belong to the time
+        return f"has expired on {format_date(certificate.not_after)}"
+    if now < certificate.not_before:
+        return f"is not valid before {format_date(certificate.not_before)}"
+    return ""
+
+
+def expiry_warning(certificate: Certificate, now: float) -> str:
+    """That `certificate` has expired or will soon, for people; "" if neither."""
+    if now < UNSET_CLOCK or now <= certificate.not_after - NEAR_SECONDS:
+        return ""
+    left = certificate.not_after - now
+    if left < 0:
+        return date_fault(certificate, now)
+    days = int(left // DAY)
+    when = f"in {days} day{'s' if days != 1 else ''}" if days else "within a day"
+    return f"expires {when}, on {format_date(certificate.not_after)}"
+
+
+# Loading.
+
+
+def load_tls(vhost: VhostConfig, settings: GlobalConfig) -> ServerTls:
+    """The TLS side of `vhost`, loaded now.  TlsError if that cannot be.
+
+    With `ignore-missing-cert`, one without context where a file is missing.  Dates are no reason not to
+    start (server/verify_tls.py warns of them).
+    """
+    tls = ServerTls(vhost.name, server_settings(vhost, settings))
+    tls.files = file_states(tls.settings.files)
+    try:
+        tls.context = server_context(tls.settings)
+    except TlsError as error:
+        if vhost.ignore_missing_cert and error.is_missing:
+            return tls
+        raise
+    tls.certificate = _leaf(tls.settings.certificate)
+    return tls
+
+
+def _leaf(path: str) -> Optional[Certificate]:
+    """The certificate that a context was made of; None if only OpenSSL can take it apart."""
+    try:
+        return leaf_certificate(path)
+    except TlsError:
+        return None
+
+
+def load_anew(settings: ServerSettings, clock: Clock) -> Loaded:
+    """Load what is in the files now, and check it; on a worker."""
+    for _ in range(MAX_READS):
+        files = file_states(settings.files)
+        loaded = _load(files, settings, clock())
+        if file_states(settings.files) == files:
+            break
+    return loaded
+
+
+def _load(files: Tuple[FileState, ...], settings: ServerSettings, now: float) -> Loaded:
+    try:
+        context = server_context(settings)
+    except TlsError as error:
+        return Loaded(files, fault=f"{error}{_remedy(error)}")
+    certificate = _leaf(settings.certificate)
+    reason = date_fault(certificate, now) if certificate is not None else ""
+    if certificate is not None and reason:
+        retry_at = certificate.not_before if now < certificate.not_before else NEVER
+        return Loaded(files, fault=f"the new certificate {reason}", retry_at=retry_at)
+    return Loaded(files, context, certificate)
+
+
+def _remedy(error: TlsError) -> str:
+    """What to do about a file that only root may read, and we are not root any more."""
+    if not error.is_forbidden:
+        return ""
+    return (f". The new files can be loaded by a restart, or once the server's user {os.getuid()} may read "
+            f"them (chgrp {os.getgid()} and chmod g+r)")
+
+
+# Watching.
+
+
+class CertificateWatch:
+    """Looks after the certificates of vhosts, from start() to close(); one load at a time.
+
+    All its methods are for the reactor's thread.
+    """
+
+    def __init__(self, reactor: Reactor, workers: Workers, vhosts: Iterable[ServerTls],
+                 clock: Clock = time.time) -> None:
+        """`clock` tells unix seconds, for the dates in certificates."""
+        self.closed = False
+        self._reactor = reactor
+        self._workers = workers
+        self._clock = clock
+        self._watched = [_Watched(tls) for tls in vhosts]
+        self._changed: Deque[_Watched] = deque()
+        self._timer: Optional[Timer] = None
+        self._is_loading = False
+
+    def start(self) -> None:
+        """Look every minute from now on.  Whoever starts the server has told of dates at the start."""
+        for watched in self._watched:
+            watched.remind_at = self._reactor.clock() + REMIND_SECONDS
+        self._set_timer()
+
+    def check_now(self) -> None:
+        """Look now, and try those again that had a fault (SIGUSR1)."""
+        for watched in self._watched:
+            watched.retry_at = min(watched.retry_at, 0.0) if watched.has_fault else watched.retry_at
+        self._look()
+
+    def close(self) -> None:
+        """Look no more; what a worker brings later is dropped."""
+        self.closed = True
+        self._changed.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        if not self.closed and self._watched:
+            self._timer = self._reactor.call_later(LOOK_SECONDS, self._minute)
+
+    def _minute(self) -> None:
+        self._set_timer()   # first: whatever happens in this look, there is a next one
+        self._look()
+        for watched in self._watched:
+            self._remind(watched)
+
+    def _look(self) -> None:
+        now = self._clock()
+        for watched in self._watched:
+            if not watched.is_queued and watched.needs_loading(now):
+                watched.is_queued = True
+                self._changed.append(watched)
+        self._load_next()
+
+    def _load_next(self) -> None:
+        if self._is_loading or not self._changed or self.closed:
+            return
+        watched = self._changed[0]
+        job = functools.partial(load_anew, watched.tls.settings, self._clock)
+        try:
+            self._workers.submit(job, functools.partial(self._loaded, watched), self)
+        except Overloaded:
+            # The next look finds them changed still.
+            for waiting in self._changed:
+                waiting.is_queued = False
+            self._changed.clear()
+            return
+        self._changed.popleft()
+        self._is_loading = True
+
+    def _loaded(self, watched: _Watched, loaded: Optional[Loaded], error: Optional[Exception]) -> None:
+        self._is_loading = False
+        watched.is_queued = False
+        if loaded is None:
+            # Out of memory, at worst: no state was seen, so the next look tries it again.
+            log.err(f"TLS of {watched.tls.name}: {error!r}; {watched.what_stays()}")
+        else:
+            watched.take(loaded)
+            watched.remind_at = min(watched.remind_at, self._reactor.clock() if loaded.context else NEVER)
+        self._load_next()
+
+    def _remind(self, watched: _Watched) -> None:
+        """Warn of an end that is near, once a day."""
+        certificate, now = watched.tls.certificate, self._reactor.clock()
+        if certificate is None or now < watched.remind_at:
+            return
+        warning = expiry_warning(certificate, self._clock())
+        if warning:
+            watched.remind_at = now + REMIND_SECONDS
+            log.warn(f"TLS of {watched.tls.name}: the certificate in {watched.tls.settings.certificate} "
+                     f"{warning}")
+
+
+class _Watched:
+    """One vhost, and what was seen of its files."""
+
+    __slots__ = ("tls", "seen", "has_fault", "is_queued", "retry_at", "remind_at")
+
+    def __init__(self, tls: ServerTls) -> None:
+        self.tls = tls
+        self.seen = tls.files   # at the last attempt
+        self.has_fault = False
+        self.is_queued = False
+        self.retry_at = NEVER   # in unix seconds
+        self.remind_at = 0.0    # on the reactor's clock
+
+    def needs_loading(self, now: float) -> bool:
+        """Whether the files are others than at the last attempt, or might do by now."""
+        return now >= self.retry_at or file_states(self.tls.settings.files) != self.seen
+
+    def what_stays(self) -> str:
+        """What is in force after a fault."""
+        return "there is no TLS for it yet" if self.tls.context is None else "the certificate in use stays"
+
+    def take(self, loaded: Loaded) -> None:
+        """Put what was loaded in force, or say why not."""
+        tls = self.tls
+        self.seen, self.retry_at, self.has_fault = loaded.files, loaded.retry_at, loaded.context is None
+        if loaded.context is None:
+            log.err(f"TLS of {tls.name}: {loaded.fault}; {self.what_stays()}")
+            return
+        tls.context, tls.certificate, tls.files = loaded.context, loaded.certificate, loaded.files
+        until = ""
+        if loaded.certificate is not None:
+            until = f", valid until {format_date(loaded.certificate.not_after)}"
+        log.notice(f"TLS of {tls.name}: new connections get the new certificate in "
+                   f"{tls.settings.certificate}{until}")

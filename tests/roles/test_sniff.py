@@ -1,0 +1,443 @@
+"""What connections become by their first bytes: TLS by server name, allowed http, the fallback."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional
+
+import pytest
+
+from lwsws.roles.http import HttpRole
+from lwsws.roles.raw import RawRole
+from lwsws.wire.client_hello import MAX_BYTES
+from tests.support.certificates import Certificates, Pair
+from tests.support.docroot import file_mount
+from tests.support.peer import Bench, Peer
+from tests.support.tls_peer import TLS12, TLS13, TlsPeer, client_context
+
+MakeBench = Callable[..., Bench]
+
+RAW = {"listen-accept-role": "raw-skt", "listen-accept-protocol": "raw-test"}
+FALLBACK = {**RAW, "fallback-listen-accept": "1"}
+HTTP = b"GET /who HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+# Seconds in which a peer that is looked at is looked at again.
+LOOK_AGAIN = 0.05
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
+    """Makes the bench of some vhosts, each with a page /who that holds its name."""
+    made = []
+
+    def make(*vhosts: Dict[str, Any], **settings: Any) -> Bench:
+        complete = []
+        for vhost in vhosts:
+            name = vhost.get("name", "a.test")
+            root = tmp_path / name
+            root.mkdir(exist_ok=True)
+            (root / "who.txt").write_text(name)
+            who = file_mount("/", root, extra_mimetypes={"*": "text/plain"})
+            (root / "who").write_text(name)
+            complete.append({"name": name, "mounts": [who], **vhost})
+        bench = Bench(tmp_path, *complete, **settings)
+        made.append(bench)
+        return bench
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+def tls(pair: Pair, **keys: Any) -> Dict[str, Any]:
+    """The keys of a TLS vhost."""
+    named = {name.replace("_", "-"): value for name, value in keys.items()}
+    return {"host-ssl-cert": str(pair.cert), "host-ssl-key": str(pair.key), **named}
+
+
+@pytest.fixture
+def three(make_bench: MakeBench, certificates: Certificates) -> Bench:
+    """Vhosts a.test, b.test and, for clients with a certificate, c.test, on one TLS port."""
+    return make_bench(
+        {"name": "a.test", **tls(certificates.a)}, {"name": "b.test", **tls(certificates.b)},
+        {"name": "c.test", **tls(certificates.b, client_cert_required="1",
+                                 host_ssl_ca=str(certificates.ca.cert))})
+
+
+def met(bench: Bench, certificates: Certificates, name: Optional[str], host: str) -> str:
+    """The page that a TLS client gets, or the status."""
+    answer = TlsPeer(bench.connect(), certificates.ca, name).handshake().get("/who", host=host)
+    return answer.body.decode() if answer.status == 200 else str(answer.status)
+
+
+# By server name.
+
+
+def test_the_server_name_chooses_certificate_and_vhost(three: Bench, certificates: Certificates) -> None:
+    # The clients check the name in the certificate.
+    assert met(three, certificates, "a.test", "a.test") == "a.test"
+    assert met(three, certificates, "b.test", "b.test:7681") == "b.test"
+    assert met(three, certificates, "A.TEST", "A.test") == "a.test"
+
+
+def test_without_a_name_it_is_the_first_vhost(three: Bench, certificates: Certificates) -> None:
+    assert met(three, certificates, None, "a.test") == "a.test"
+    assert met(three, certificates, None, "192.0.2.1") == "a.test"
+
+
+def test_an_unknown_name_is_the_first_vhosts_unless_it_is_strict(
+        make_bench: MakeBench, certificates: Certificates) -> None:
+    context = client_context(certificates.ca)
+    context.check_hostname = False
+    lenient = make_bench(tls(certificates.a))
+    peer = TlsPeer(lenient.connect(), context, "who.test").handshake()
+    assert peer.get("/who", host="who.test").status == 200
+    strict = make_bench(tls(certificates.a, strict_host_check="1"))
+    with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+        TlsPeer(strict.connect(), context, "who.test").handshake()
+    # Without a name there is nothing to refuse yet.
+    peer = TlsPeer(strict.connect(), certificates.ca, None).handshake()
+    assert peer.get("/who", host="who.test").status == 421
+    assert peer.get("/who").status == 200
+
+
+def test_a_host_of_another_vhost_is_misdirected(three: Bench, certificates: Certificates) -> None:
+    """LESSONS 3.24: also where the answer to those very bytes is remembered for the other vhost."""
+    for _ in range(4):
+        assert met(three, certificates, "b.test", "b.test") == "b.test"
+        assert met(three, certificates, "a.test", "b.test") == "421"
+        assert met(three, certificates, "a.test", "c.test") == "421"
+        assert met(three, certificates, None, "b.test") == "421"
+    peer = TlsPeer(three.connect(), certificates.ca, "a.test").handshake()
+    assert peer.get("/who", host="b.test").status == 421
+    assert peer.get("/who", host="a.test").body == b"a.test"
+
+
+def test_a_misdirected_request_may_be_allowed_but_never_past_a_demand_for_certificates(
+        make_bench: MakeBench, certificates: Certificates) -> None:
+    """LESSONS 3.24."""
+    demand = {"client_cert_required": "1", "host_ssl_ca": str(certificates.ca.cert)}
+    bench = make_bench(
+        {"name": "a.test", **tls(certificates.a)},
+        {"name": "b.test", **tls(certificates.b, allow_sni_mismatch="1")},
+        {"name": "c.test", **tls(certificates.b, allow_sni_mismatch="1", **demand)})
+    assert met(bench, certificates, "a.test", "b.test") == "b.test"
+    assert met(bench, certificates, None, "b.test") == "b.test"
+    assert met(bench, certificates, "b.test", "a.test") == "421"
+    assert met(bench, certificates, "a.test", "c.test") == "421"
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13])
+def test_who_shows_no_certificate_does_not_get_in(
+        three: Bench, certificates: Certificates, version: ssl.TLSVersion) -> None:
+    for own in (None, certificates.stranger):
+        context = client_context(certificates.ca, version, own=own)
+        context.check_hostname = False
+        peer = TlsPeer(three.connect(), context, "c.test")
+        with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required|handshake.failure|unknown.ca"):
+            peer.handshake().get("/who", host="c.test")
+    context = client_context(certificates.ca, version, own=certificates.client)
+    context.check_hostname = False
+    peer = TlsPeer(three.connect(), context, "c.test").handshake()
+    assert peer.get("/who", host="c.test").body == b"c.test"
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13])
+def test_no_session_of_another_vhost_opens_the_door(
+        three: Bench, certificates: Certificates, version: ssl.TLSVersion) -> None:
+    """LESSONS 3.25: the same client, which has a session of a.test, asks for c.test with it."""
+    context = client_context(certificates.ca, version)
+    context.check_hostname = False
+    first = TlsPeer(three.connect(), context, "a.test").handshake()
+    assert first.get("/who").status == 200  # a ticket of TLS 1.3 comes behind the handshake
+    again = TlsPeer(three.connect(), context, "a.test", first.tls.session).handshake()
+    again.get("/who")
+    assert again.tls.session_reused
+    other = TlsPeer(three.connect(), context, "b.test", first.tls.session).handshake()
+    other.get("/who", host="b.test")
+    assert not other.tls.session_reused
+    with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required|handshake.failure"):
+        TlsPeer(three.connect(), context, "c.test", first.tls.session).handshake().get("/who", host="c.test")
+
+
+def test_alpn(three: Bench, certificates: Certificates) -> None:
+    """LESSONS T6, RFC 7301 3.2: nothing in common is an alert, not a guess."""
+    context = client_context(certificates.ca, alpn=["h2", "http/1.1"])
+    peer = TlsPeer(three.connect(), context, "a.test").handshake()
+    assert peer.tls.selected_alpn_protocol() == "http/1.1"
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+        TlsPeer(three.connect(), client_context(certificates.ca, alpn=["h2"]), "a.test").handshake()
+
+
+def test_a_vhost_without_its_certificate_yet(
+        make_bench: MakeBench, certificates: Certificates, tmp_path: Path) -> None:
+    missing = Pair(tmp_path / "later.crt", tmp_path / "later.key")
+    bench = make_bench({"name": "b.test", **tls(missing, ignore_missing_cert="1")},
+                       {"name": "a.test", **tls(certificates.a)})
+    assert met(bench, certificates, "a.test", "a.test") == "a.test"
+    with pytest.raises(ssl.SSLError, match=r"(?i)internal.error"):
+        TlsPeer(bench.connect(), certificates.ca, "b.test").handshake()
+
+
+# Hellos that are slow or broken.
+
+
+def test_a_hello_bit_by_bit_while_others_are_served(three: Bench, certificates: Certificates) -> None:
+    """LESSONS T5.  A unix socket holds few single bytes; over TCP it is done byte by byte elsewhere."""
+    slow = TlsPeer(three.connect(), certificates.ca, "b.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        slow.tls.do_handshake()
+    while slow.outgoing.pending:
+        slow.peer.send(slow.outgoing.read(8))
+    assert met(three, certificates, "a.test", "a.test") == "a.test"
+    three.advance(LOOK_AGAIN)
+    assert slow.handshake().get("/who", host="b.test").body == b"b.test"
+
+
+def test_the_deadline_for_a_handshake_is_absolute(three: Bench, certificates: Certificates) -> None:
+    """LESSONS 3.8: a byte each second does not help beyond timeout-secs."""
+    slow = TlsPeer(three.connect(), certificates.ca, "b.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        slow.tls.do_handshake()
+    hello = slow.outgoing.read()
+    for byte in hello[:4]:
+        slow.peer.send(bytes((byte,)))
+        three.advance(1)
+        assert not slow.peer.closed
+    slow.peer.send(hello[4:5])
+    three.advance(1.1)
+    assert slow.peer.closed
+
+
+def test_a_handshake_that_stops_in_the_middle(three: Bench, certificates: Certificates) -> None:
+    peer = TlsPeer(three.connect(), certificates.ca, "a.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        peer.tls.do_handshake()
+    peer.flush()
+    assert peer.peer.receive()
+    three.advance(4.9)
+    assert not peer.peer.eof
+    three.advance(0.2)
+    peer.peer.receive()
+    assert peer.peer.eof
+
+
+def test_silence(three: Bench) -> None:
+    peer = three.connect()
+    three.advance(9.9)
+    assert not peer.closed
+    three.advance(0.2)
+    assert peer.closed
+
+
+ALERT_DECODE_ERROR = b"\x15\x03\x03\x00\x02\x02\x32"
+
+
+@pytest.mark.parametrize("beginning, answer", [
+    (b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", ALERT_DECODE_ERROR),     # too short to be one
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc" + bytes(600), ALERT_DECODE_ERROR),
+    (b"\x16\x03\x01\x40\x00\x01\x00\xff\xff" + bytes(MAX_BYTES), ALERT_DECODE_ERROR),  # a very long one
+    (b"\x80\x2e\x01\x00\x02" + bytes(41), b""),     # SSLv2
+    (b"\x16\x03\x01\x00\x04\x0e\x00\x00\x00", b""),     # another message than a hello
+    (b"\x00\x01\x02\x03", b""),
+    (b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", b""),
+    (b"SSH-2.0-x\r\n", b""),
+])
+def test_what_is_no_hello_ends_cleanly(three: Bench, beginning: bytes, answer: bytes) -> None:
+    peer = three.connect()
+    peer.send(beginning)
+    assert peer.receive() == answer
+    assert peer.eof
+
+
+def test_the_client_leaves(three: Bench, certificates: Certificates) -> None:
+    for count in (0, 1, 50):
+        peer = TlsPeer(three.connect(), certificates.ca, "a.test")
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.tls.do_handshake()
+        peer.peer.send(peer.outgoing.read()[:count])
+        peer.peer.half_close()
+        three.advance(LOOK_AGAIN)
+        assert peer.peer.closed
+
+
+def test_the_server_stops(three: Bench, certificates: Certificates) -> None:
+    silent, shaking = three.connect(), TlsPeer(three.connect(), certificates.ca, "a.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        shaking.tls.do_handshake()
+    shaking.flush()
+    shaking.peer.receive()
+    for connection in list(three.context.connections):
+        connection.role.shutdown()
+    three.run()
+    shaking.peer.receive()
+    assert silent.closed
+    assert shaking.peer.eof
+
+
+# Plain http on a TLS port.
+
+
+def test_redirect_http(make_bench: MakeBench, certificates: Certificates) -> None:
+    bench = make_bench(tls(certificates.a, allow_non_tls="1", redirect_http="1"),
+                       {"name": "b.test", **tls(certificates.b)}, server_string="x")
+    cases = {"a.test": "a.test", "a.test:7681": "a.test:7681", "A.Test:9443": "A.Test:9443",
+             "a.test:80": "a.test", "www.a.test": "www.a.test", "who.test": "a.test:7681",
+             "192.0.2.1:7681": "a.test:7681"}
+    for host, expected in cases.items():
+        answer = bench.connect().get("/x%20y//z?a=b", host=host)
+        assert (answer.status, answer.get("location")) == (301, f"https://{expected}/x%20y/z?a=b")
+    assert bench.connect().get("/who", host="b.test").status == 421     # it allows no plain http at all
+    assert bench.connect().ask("GET / HTTP/1.1").status == 400  # no Host
+    assert met(bench, certificates, "a.test", "a.test") == "a.test"
+
+
+def test_allow_http_on_https(make_bench: MakeBench, certificates: Certificates) -> None:
+    allow = {"allow_non_tls": "1", "allow_http_on_https": "1"}
+    demand = {"client_cert_required": "1", "host_ssl_ca": str(certificates.ca.cert)}
+    bench = make_bench(
+        {"name": "b.test", **tls(certificates.b), "sts": "1"},
+        {"name": "a.test", **tls(certificates.a, **allow)},
+        {"name": "c.test", **tls(certificates.b, **allow, **demand)},
+        {"name": "d.test", **tls(certificates.b, allow_non_tls="1", redirect_http="1"), "sts": "1"})
+    assert bench.connect().get("/who", host="a.test").body == b"a.test"
+    for host in ("b.test", "c.test", "who.test"):
+        for _ in range(3):
+            refused = bench.connect().get("/who", host=host)
+            assert refused.status == 421
+            assert refused.get("strict-transport-security") is None     # RFC 6797 7.2
+    assert bench.connect().get("/who", host="d.test").get("location") == "https://d.test/who"
+    # The same bytes over TLS are another request.
+    assert met(bench, certificates, "a.test", "a.test") == "a.test"
+
+
+@pytest.mark.parametrize("keys", [
+    {"allow_non_tls": "1"}, {"redirect_http": "1"}, {"allow_http_on_https": "1"}, {}])
+def test_plain_http_is_hung_up_on(
+        make_bench: MakeBench, certificates: Certificates, keys: Dict[str, str]) -> None:
+    bench = make_bench(tls(certificates.a, **keys))
+    peer = bench.connect()
+    peer.send(HTTP)
+    assert peer.closed
+
+
+def test_what_is_no_http_gets_400_where_http_is_allowed(
+        make_bench: MakeBench, certificates: Certificates) -> None:
+    bench = make_bench(tls(certificates.a, allow_non_tls="1", allow_http_on_https="1"))
+    peer = bench.connect()
+    peer.send(b"\x00\x01\x02\x03")
+    assert peer.answer().status == 400
+
+
+# The fallback.
+
+
+def role_of(peer: Peer) -> type:
+    return type(peer.connection.role)
+
+
+def test_fallback_on_a_tls_port_gets_all_bytes(make_bench: MakeBench, certificates: Certificates) -> None:
+    bench = make_bench({**tls(certificates.a, allow_non_tls="1"), **FALLBACK})
+    for beginning in (b"SSH-2.0-x\r\n", HTTP, b"\x16\x03\x01\x00\x04\x0e\x00\x00\x00", b"\x00",
+                      b"\x16\x02abc"):
+        peer = bench.connect()
+        peer.send(beginning)
+        assert role_of(peer) is RawRole
+        assert peer.receive() == beginning
+    split = bench.connect()
+    for byte in b"\x16\x03\x01\x00\x04\x0e\x00\x00\x00":
+        split.send(bytes((byte,)))
+    bench.advance(LOOK_AGAIN)
+    assert split.receive() == b"\x16\x03\x01\x00\x04\x0e\x00\x00\x00"
+    assert met(bench, certificates, "a.test", "a.test") == "a.test"
+
+
+def test_fallback_beside_http_on_a_tls_port(make_bench: MakeBench, certificates: Certificates) -> None:
+    bench = make_bench({**tls(certificates.a, allow_non_tls="1", redirect_http="1"), **FALLBACK})
+    assert bench.connect().get("/who", host="a.test").status == 301
+    peer = bench.connect()
+    peer.send(b"SSH-2.0-x\r\n")
+    assert peer.receive() == b"SSH-2.0-x\r\n"
+
+
+def test_fallback_on_a_plain_port(make_bench: MakeBench) -> None:
+    bench = make_bench(FALLBACK)
+    peer = bench.connect()
+    assert peer.get("/who", host="a.test").body == b"a.test"
+    assert role_of(peer) is HttpRole
+    peer.send(b"SSH-2.0-x\r\n")     # too late to be anything but a bad request
+    assert peer.answer().status == 400
+    for beginning in (b"NOTHTTP \x01\x02\r\n", b"get /who HTTP/1.1\r\n", b"GET nothing", b"\x16\x03\x01",
+                      b"QUIT\r\n"):
+        peer = bench.connect()
+        peer.send(beginning)
+        assert peer.receive() == beginning
+    # HTTP, though a bad one.
+    assert bench.connect().ask("GET / HTTP/1.1").status == 400
+
+
+def test_an_unfinished_method_is_http_no_more_at_its_deadline(make_bench: MakeBench) -> None:
+    bench = make_bench(FALLBACK)
+    peer = bench.connect()
+    peer.send(b"GE")
+    bench.advance(4.9)
+    assert not peer.receive()
+    bench.advance(0.2)
+    assert peer.receive() == b"GE"
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_who_says_nothing_gets_the_fallback_after_a_while(
+        make_bench: MakeBench, certificates: Certificates, over_tls: bool) -> None:
+    """Where the server speaks first, the client waits."""
+    keys = tls(certificates.a, allow_non_tls="1") if over_tls else {}
+    bench = make_bench({**keys, **FALLBACK})
+    peer = bench.connect()
+    bench.advance(1.9)
+    assert role_of(peer) is not RawRole
+    bench.advance(0.2)
+    assert role_of(peer) is RawRole
+    peer.send(b"hello")
+    assert peer.receive() == b"hello"
+
+
+def test_fallback_wait_0_is_never(make_bench: MakeBench) -> None:
+    bench = make_bench({**FALLBACK, "fallback-wait": "0"})
+    peer = bench.connect()
+    bench.advance(9.9)
+    assert role_of(peer) is not RawRole
+    bench.advance(0.2)
+    assert peer.closed
+
+
+def test_who_leaves_without_a_word_gets_nothing(make_bench: MakeBench) -> None:
+    peer = make_bench(FALLBACK).connect()
+    peer.half_close()
+    assert peer.closed
+
+
+def test_fallback_without_allow_non_tls_is_none(make_bench: MakeBench, certificates: Certificates) -> None:
+    peer = make_bench({**tls(certificates.a), **FALLBACK}).connect()
+    peer.send(b"SSH-2.0-x\r\n")
+    assert peer.closed
+
+
+# Raw vhosts.
+
+
+def test_apply_listen_accept(make_bench: MakeBench) -> None:
+    peer = make_bench({**RAW, "apply-listen-accept": "1"}).connect()
+    assert role_of(peer) is RawRole
+    peer.send(HTTP)
+    assert peer.receive() == HTTP
+
+
+def test_apply_listen_accept_inside_tls(make_bench: MakeBench, certificates: Certificates) -> None:
+    bench = make_bench(tls(certificates.a),
+                       {"name": "b.test", **tls(certificates.b), **RAW, "apply-listen-accept": "1"})
+    peer = TlsPeer(bench.connect(), certificates.ca, "b.test").handshake()
+    peer.send(b"\x00\x01 raw")
+    assert peer.receive() == b"\x00\x01 raw"
+    assert met(bench, certificates, "a.test", "a.test") == "a.test"
+    assert met(bench, certificates, "a.test", "b.test") == "421"
