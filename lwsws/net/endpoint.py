@@ -210,6 +210,12 @@ class Endpoint:
         else:
             self.reactor.unwatch(self._fd)
 
+    def watch_on(self, mask: int) -> None:
+        """Watch for what another endpoint has watched this socket for until now."""
+        self._mask = mask
+        if mask:
+            self.reactor.rewatch(self._fd, mask, self._ready)
+
     def _stop_instead(self) -> None:
         instead, self._instead = self._instead, None
         if instead is not None:

@@ -136,7 +136,8 @@ class TlsTransport(Transport):
 
     def __init__(self, plain: Transport, done: Callable[[], None]) -> None:
         receiver, peer = plain.receiver, plain.peer
-        super().__init__(plain.reactor, plain.detach(), receiver, peer)
+        super().__init__(plain.reactor, plain.sock, receiver, peer)
+        plain.detach(self)
         # Whom to tell of the end of the handshake, until then.
         self._done: Optional[Callable[[], None]] = done
         # A read waits for room to write, or a write for something to read.
@@ -179,6 +180,12 @@ class TlsTransport(Transport):
         self.sock = sock
         self._instead = Handshake(sock, self._watch, self._handshake_over)
         self._watch(READ)
+        # The ClientHello is there as a rule, so there is no need to wait for it.
+        self.reactor.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        if self._done is not None:
+            self._ready(READ)
 
     def _handshake_over(self, exc: Optional[OSError]) -> None:
         done, self._done = self._done, None

@@ -35,6 +35,9 @@ class ProxyHeaderRole(Role):
 
     def _look(self, data: bytes, ended: bool) -> None:
         conn = self.conn
+        if ended and not data:
+            conn.close()    # as a health check does that only connects
+            return
         try:
             header = read_proxy_header(data)
         except RemoteProtocolError as error:

@@ -192,7 +192,10 @@ class RelayRole(Role):
     def shutdown(self) -> None:
         """Deliver what was received, then close."""
         self.conn.transport.pause_reading()
-        self._far.transport.close(linger=True)
+        if self._far.transport.closed:
+            self.conn.close(linger=True)
+        else:
+            self._far.transport.close(linger=True)
 
     def closed(self, exc: Optional[Exception]) -> None:
         """The client's connection is gone, and so the far end has to go."""

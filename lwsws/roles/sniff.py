@@ -29,6 +29,7 @@ RoleFactory = Callable[[], Role]
 
 # TLS alerts that we send ourselves (RFC 8446 6), in a record of their own (5.1).
 ALERT = b"\x15\x03\x03\x00\x02\x02"
+HANDSHAKE_FAILURE = 40
 DECODE_ERROR = 50
 INTERNAL_ERROR = 80
 UNRECOGNIZED_NAME = 112
@@ -141,6 +142,9 @@ class SniffRole(Role):
         tls = vhost.tls
         if tls is None or tls.context is None:
             self._refuse(INTERNAL_ERROR, f"there is no certificate for {vhost.name} yet")
+            return
+        if hello.finite_field and not tls.settings.curve:
+            self._refuse(HANDSHAKE_FAILURE, "a key exchange by finite field groups costs too much")
             return
         # RFC 7301 3.2; OpenSSL by itself would go on without any protocol.
         if hello.alpn and tls.settings.alpn and not set(hello.alpn).intersection(tls.settings.alpn):

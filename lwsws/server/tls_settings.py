@@ -34,8 +34,9 @@ def offered_alpn(vhost: VhostConfig, settings: GlobalConfig) -> Tuple[str, ...]:
     if vhost.apply_listen_accept:
         return names(vhost.alpn)
     offered = names(vhost.alpn or settings.default_alpn)
-    # Nothing at all would make HTTP/2 clients guess; http is what they get.
-    return tuple(name for name in offered if name in SPOKEN_ALPN) or SPOKEN_ALPN[:1]
+    spoken = [name for name in offered if name in SPOKEN_ALPN]
+    # Who speaks HTTP/1.1 speaks 1.0 as well.  And nothing at all would make HTTP/2 clients guess.
+    return tuple(dict.fromkeys([*(spoken or SPOKEN_ALPN[:1]), *SPOKEN_ALPN]))
 
 
 def names(text: str) -> Tuple[str, ...]:

@@ -3,13 +3,14 @@
 On a TLS port this decides which vhost a connection is for before OpenSSL sees a byte of it, because what
 belongs to a vhost (client certificates, sessions, protocols) cannot be changed any more once OpenSSL has
 begun (LESSONS 1, T1 to T4).  The bytes are only looked at; OpenSSL reads them again and judges everything
-that is not read here: versions, cipher suites, key shares.
+that is not read here, such as versions and cipher suites.
 
     record        type 22, version 3.x, length; one or more of them carry the message  (RFC 8446 5.1)
       message     type 1, length                                                       (RFC 8446 4)
         hello     version, random, session id, cipher suites, compression, extensions  (RFC 8446 4.1.2)
           server_name  a list of one host name                                         (RFC 6066 3)
           alpn         a list of protocol names                                        (RFC 7301 3.1)
+          supported_groups, key_share   ways to exchange keys                          (RFC 8446 4.2.7, 4.2.8)
 
 What could be read in two ways is refused: OpenSSL must not find another name in it than this does.
 """
@@ -47,10 +48,17 @@ _EXTENSION = Struct(">HH")  # type, length
 _EXTENSION_HEADER = 4
 _SERVER_NAME = 0
 _ALPN = 16
+_SUPPORTED_GROUPS = 10
+_KEY_SHARE = 51
+_SHARE = Struct(">HH")  # group, length of the key
 _NAME_LIST = Struct(">HBH")  # length of the list; type and length of its one name
 _HOST_NAME = 0
 # ASCII without white space (RFC 6066 3 says ASCII only); the limit is OpenSSL's, and DNS's.
 _NAME = re.compile(rb"[!-~]{1,255}")
+# The first byte of the finite field groups ffdhe2048 to ffdhe8192 (RFC 7919 2), and the elliptic curves that
+# every OpenSSL prefers to them: secp256r1, secp384r1, secp521r1, x25519, x448.
+_FINITE_FIELD = 1
+_CURVES = frozenset((23, 24, 25, 29, 30))
 
 
 class NotTls(Exception):
@@ -65,10 +73,13 @@ class ClientHello(NamedTuple):
     """What a client says of itself before anything is encrypted.
 
     `server_name` is in lower case without a dot at the end, "" if absent; `alpn` is latin-1 text.
+    `finite_field` says that OpenSSL would exchange keys with it by a finite field group, if allowed to: up to
+    a hundred times the work of a curve, for a client that need not do any (CVE-2002-20001).
     """
 
     server_name: str
     alpn: Tuple[str, ...]
+    finite_field: bool = False
 
 
 def read_client_hello(data: bytes) -> Optional[ClientHello]:
@@ -155,7 +166,7 @@ def _read_hello(hello: bytes) -> ClientHello:
         name = _read_server_name(_extension_data(hello, places[_SERVER_NAME]))
     if _ALPN in places:
         alpn = _read_alpn(_extension_data(hello, places[_ALPN]))
-    return ClientHello(name, alpn)
+    return ClientHello(name, alpn, _is_finite_field(hello, places))
 
 
 def _find_extensions(hello: bytes, at: int) -> Dict[int, int]:
@@ -180,6 +191,39 @@ def _extension_data(hello: bytes, at: int) -> bytes:
     _, length = _EXTENSION.unpack_from(hello, at)
     at += _EXTENSION_HEADER
     return hello[at : at + length]
+
+
+def _is_finite_field(hello: bytes, places: Dict[int, int]) -> bool:
+    """Whether a key of a finite field group comes along, or such groups are offered and no usual curve."""
+    if _SUPPORTED_GROUPS not in places:
+        return False
+    groups = _read_groups(_extension_data(hello, places[_SUPPORTED_GROUPS]))
+    if _FINITE_FIELD not in groups[::2]:
+        return False
+    offered = [groups[at] << 8 | groups[at + 1] for at in range(0, len(groups), 2)]
+    if _CURVES.isdisjoint(offered):
+        return True
+    return _KEY_SHARE in places and _has_finite_share(_extension_data(hello, places[_KEY_SHARE]))
+
+
+def _read_groups(data: bytes) -> bytes:
+    """The groups, two bytes each, in the extension supported_groups."""
+    if len(data) < 4 or len(data) % 2 or int.from_bytes(data[:2], "big") != len(data) - 2:
+        raise HelloError("its list of groups is malformed")
+    return data[2:]
+
+
+def _has_finite_share(data: bytes) -> bool:
+    """Whether one of the keys in the extension key_share is of a finite field group."""
+    found = False
+    at = 2
+    while at + _SHARE.size <= len(data):
+        group, length = _SHARE.unpack_from(data, at)
+        found = found or group >> 8 == _FINITE_FIELD
+        at += _SHARE.size + length
+    if at != len(data) or int.from_bytes(data[:2], "big") != len(data) - 2:
+        raise HelloError("its list of keys is malformed")
+    return found
 
 
 def _read_server_name(data: bytes) -> str:
