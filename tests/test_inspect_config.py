@@ -66,16 +66,15 @@ def test_a_fault_that_is_not_fatal(home: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_what_is_not_served_yet_is_said_but_no_fault(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (home / "pem").write_text("")
-    pem = {"host-ssl-cert": str(home / "pem"), "host-ssl-key": str(home / "pem")}
     cgi = {"mountpoint": "/c", "origin": "cgi:///bin/sh"}
-    directory = config(home, {}, {"mounts": [cgi]}, {"port": "443", **pem})
+    raw = {"apply-listen-accept": "1", "listen-accept-protocol": "nobody", "mounts": []}
+    directory = config(home, {}, {"mounts": [cgi]}, {"port": "7000", **raw})
     assert check(directory, DATA) == 0
     *remarks, last = capsys.readouterr().err.splitlines()
     assert last == f"{directory}: OK"
     assert all(remark.startswith(f"{directory}/conf.d/test:1:") for remark in remarks)
     text = "\n".join(remarks)
-    assert "vhosts[1]: not listening for a.test: TLS is not served by this version" in text
+    assert "vhosts[1]: not listening for a.test: there is no protocol for its raw connections" in text
     assert "vhosts[0].mounts[0].origin: cgi:// is not served by this version yet" in text
 
 

@@ -16,13 +16,21 @@ def one_vhost(vhost: VhostConfig) -> Iterator[Fault]:
         yield from _tls(vhost)
         yield from _without_tls(vhost)
     else:
-        keys: Keys = (
-            ("host-ssl-key", vhost.host_ssl_key), ("client-cert-required", vhost.client_cert_required),
-            ("allow-non-tls", vhost.allow_non_tls), ("redirect-http", vhost.redirect_http),
-            ("allow-http-on-https", vhost.allow_http_on_https))
+        yield from _meant_for_tls(vhost)
+        keys: Keys = (("allow-non-tls", vhost.allow_non_tls), ("redirect-http", vhost.redirect_http),
+                      ("allow-http-on-https", vhost.allow_http_on_https))
         yield from _useless(vhost, keys, 'without TLS, which "host-ssl-cert" turns on')
     yield from _tls_client(vhost)
     yield from _raw(vhost)
+
+
+def _meant_for_tls(vhost: VhostConfig) -> Iterator[Fault]:
+    """What would be served in the clear, and to everybody, for want of a certificate."""
+    for name, value in (("host-ssl-key", vhost.host_ssl_key),
+                        ("client-cert-required", vhost.client_cert_required)):
+        if value:
+            yield fault_at(vhost, name, 'needs "host-ssl-cert", without which there is no TLS and everything '
+                                        "would be served in the clear", True)
 
 
 def _useless(vhost: VhostConfig, keys: Keys, why: str) -> Iterator[Fault]:
@@ -49,6 +57,10 @@ def _without_tls(vhost: VhostConfig) -> Iterator[Fault]:
     if not any(value for _, value in doors):
         yield fault_at(vhost, "allow-non-tls", "has no effect alone: add "
                                                f'{", ".join(name for name, _ in doors[:2])} or {doors[2][0]}')
+    if vhost.client_cert_required and vhost.fallback_listen_accept and vhost.apply_listen_accept:
+        yield fault_at(vhost, "fallback-listen-accept", 'has no effect with "client-cert-required" and '
+                                                        '"apply-listen-accept": it would let in clients '
+                                                        "without a certificate")
     if not vhost.allow_http_on_https:
         return
     if vhost.client_cert_required:

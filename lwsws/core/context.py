@@ -36,7 +36,7 @@ class Limits:
 class Context:
     """The shared state of one serving process; used on the reactor thread only."""
 
-    __slots__ = ("reactor", "workers", "limits", "connections", "accepted", "stopping",
+    __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "stopping",
                  "connection_gone", "wall_clock", "_date_second", "_date_field")
 
     def __init__(self, reactor: Reactor, workers: Workers, limits: Limits,
@@ -45,6 +45,7 @@ class Context:
         self.workers = workers
         self.limits = limits
         self.connections: Set[Connection] = set()
+        self.onward = 0     # connections that ours have made to others
         self.accepted = 0
         self.stopping = False
         self.connection_gone: Optional[Callable[[], None]] = None

@@ -48,11 +48,13 @@ Accepted = Callable[[socket.socket, Any], None]
 
 
 def set_options(sock: socket.socket) -> None:
-    """Set on a listening socket what accepted ones inherit (Linux): no delay of small answers, and keepalive
-    probes, so that peers that vanished without a word are noticed (LESSONS 2)."""
+    """Set on a listening socket what accepted ones inherit (Linux): no delay of small answers, keepalive
+    probes, so that peers that vanished without a word are noticed (LESSONS 2), and no urgent data."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Urgent data have no meaning here, and nobody could look past them.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
 def accept_fd(sock: socket.socket) -> Tuple[int, Any]:

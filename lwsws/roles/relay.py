@@ -15,6 +15,7 @@ direction has ended must not be idle for long.
 
 from __future__ import annotations
 
+import functools
 from typing import Optional, Protocol
 
 from lwsws import log
@@ -30,9 +31,10 @@ from lwsws.net.transport import Transport
 # How long a half-closed connection may be idle.  A program that sent its end of stream waits for an answer,
 # which may take a while to compute; but nobody will notice a peer that has forgotten to send it.
 HALF_CLOSED_SECONDS = 3600.0
-# How often to look whether the client has everything that came before the far end broke: about the time that
-# an acknowledgement takes to come.
+# How soon to look whether the client has everything that came before the far end broke: about the time that
+# an acknowledgement takes to come.  Each next look comes after twice the time, up to a second.
 DELIVERY_SECONDS = 0.05
+DELIVERY_SECONDS_MOST = 1.0
 
 
 class End(Protocol):
@@ -161,6 +163,7 @@ class RelayRole(Role):
         context = conn.context
         patience = context.limits.send_timeout
         conn.deadline.clear()
+        context.onward += 1
         far = self._far = FarEnd(self, self._far_transport, context.reactor)
         self.up = Direction(conn.transport, far, patience)
         self.down = Direction(far.transport, conn, patience)
@@ -199,6 +202,7 @@ class RelayRole(Role):
 
     def closed(self, exc: Optional[Exception]) -> None:
         """The client's connection is gone, and so the far end has to go."""
+        self.conn.context.onward -= 1
         if self._half_closed is not None:
             self._half_closed.cancel()
         break_off(self._far.transport)
@@ -224,7 +228,7 @@ class RelayRole(Role):
         elif not conn.transport.closing:
             conn.close(linger=True)
 
-    def _break_when_delivered(self) -> None:
+    def _break_when_delivered(self, wait: float = DELIVERY_SECONDS) -> None:
         """What came before the far end broke shall arrive, but not be taken for all."""
         conn = self.conn
         if conn.transport.closing:
@@ -233,7 +237,8 @@ class RelayRole(Role):
             break_off(conn.transport)
             return
         conn.expect_progress(conn.context.limits.send_timeout, SEND)
-        conn.context.reactor.call_later(DELIVERY_SECONDS, self._break_when_delivered)
+        longer = min(wait * 2, DELIVERY_SECONDS_MOST)
+        conn.context.reactor.call_later(wait, functools.partial(self._break_when_delivered, longer))
 
     def _await_other_end(self, seconds: float) -> None:
         self._half_closed = self.conn.context.reactor.call_later(seconds, self._half_closed_for_long)

@@ -37,6 +37,7 @@ class TunnelRole(Role):
         conn.deadline.clear()   # the connector has its own
         conn.transport.pause_reading()
         context = conn.context
+        context.onward += 1
         self._connector = Connector(context.reactor, context.workers, self.onward,
                                     self._connected, self._failed)
 
@@ -57,10 +58,12 @@ class TunnelRole(Role):
 
     def closed(self, exc: Optional[Exception]) -> None:
         """The client is gone."""
+        self.conn.context.onward -= 1
         self._connector.cancel()
 
     def _connected(self, sock: socket.socket) -> None:
         conn = self.conn
+        conn.context.onward -= 1    # the relay counts it from here on
         far = Transport(conn.context.reactor, sock, NOBODY)
         conn.switch_role(RelayRole(far, str(self.onward)), self._waiting)
         if self._eof and not conn.transport.closing:

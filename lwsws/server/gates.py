@@ -127,10 +127,17 @@ def _fallback(served: Sequence[Served]) -> Optional[Tuple[RoleFactory, float]]:
     """What makes the fallback role of an address, and the seconds that a silent client waits for it."""
     for one in served:
         config = one.config
-        if config.fallback_listen_accept and one.raw is not None \
-                and (config.allow_non_tls or not config.host_ssl_cert):
+        if one.raw is not None and has_fallback(config):
             return one.raw, float(config.fallback_wait)
     return None
+
+
+def has_fallback(config: VhostConfig) -> bool:
+    """Whether what is no TLS or no http falls back to the vhost's raw protocol; never past a demand for
+    certificates to the protocol that is behind it."""
+    if config.host_ssl_cert and not config.allow_non_tls:
+        return False
+    return config.fallback_listen_accept and not (config.client_cert_required and config.apply_listen_accept)
 
 
 def _behind_proxies(config: VhostConfig, first_role: Callable[[Any], Role]) -> Callable[[Any], Role]:

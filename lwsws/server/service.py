@@ -132,14 +132,18 @@ class Service:
 
     def _accept(self, role: Role, sock: socket.socket, address: Any) -> None:
         Connection(self.context, sock, address, role)
-        if len(self.context.connections) >= self.max_connections and not self._paused:
+        if self._is_full() and not self._paused:
             log.warn(f"{self.max_connections} connections are open: accepting no more until one closes")
             self._paused = True
             for listener in self._listeners:
                 listener.pause()
 
+    def _is_full(self) -> bool:
+        """Whether no more can be accepted; an onward connection needs as much as one of a client."""
+        return len(self.context.connections) + self.context.onward >= self.max_connections
+
     def _connection_gone(self) -> None:
-        if self._paused and len(self.context.connections) < self.max_connections:
+        if self._paused and not self._is_full():
             self._paused = False
             for listener in self._listeners:
                 listener.resume()

@@ -35,8 +35,10 @@ def offered_alpn(vhost: VhostConfig, settings: GlobalConfig) -> Tuple[str, ...]:
         return names(vhost.alpn)
     offered = names(vhost.alpn or settings.default_alpn)
     spoken = [name for name in offered if name in SPOKEN_ALPN]
-    # Who speaks HTTP/1.1 speaks 1.0 as well.  And nothing at all would make HTTP/2 clients guess.
-    return tuple(dict.fromkeys([*(spoken or SPOKEN_ALPN[:1]), *SPOKEN_ALPN]))
+    if not spoken:
+        return SPOKEN_ALPN  # nothing at all would make HTTP/2 clients guess
+    # Who speaks HTTP/1.1 speaks 1.0 as well.
+    return tuple(dict.fromkeys([*spoken, *SPOKEN_ALPN])) if SPOKEN_ALPN[0] in spoken else tuple(spoken)
 
 
 def names(text: str) -> Tuple[str, ...]:

@@ -27,8 +27,15 @@ def keys(vhost: VhostConfig) -> List[str]:
     return [fault.path.rpartition(".")[2] for fault in check(vhost)]
 
 
-@pytest.mark.parametrize("key", ["allow-non-tls", "redirect-http", "allow-http-on-https",
-                                 "client-cert-required", "host-ssl-key"])
+@pytest.mark.parametrize("key", ["client-cert-required", "host-ssl-key"])
+def test_what_is_meant_for_tls_is_not_served_in_the_clear(key: str) -> None:
+    loaded = parse_text(f'{{"vhosts": [{{"port": 1, "{key}": "1"}}]}}')
+    assert loaded.config is None
+    assert [fault.path for fault in loaded.faults] == [f"vhosts[0].{key}"]
+    assert "served in the clear" in loaded.faults[0].reason
+
+
+@pytest.mark.parametrize("key", ["allow-non-tls", "redirect-http", "allow-http-on-https"])
 def test_tls_keys_without_tls(key: str) -> None:
     loaded = parse_text(f'{{"vhosts": [{{"port": 1, "{key}": "1"}}]}}')
     assert loaded.config is not None

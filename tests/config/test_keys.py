@@ -109,6 +109,8 @@ def test_a_configuration_with_the_example_loads(level: str, key: Key) -> None:
         vhost = own if level == "vhost" else ""
         if name == "unix-socket":
             vhost += '"interface": "/run/x.sock", '
+        if name in ("host-ssl-key", "client-cert-required"):
+            vhost += '"host-ssl-cert": "/x.crt", '
         settings = own.rstrip(", ") if level == "global" else ""
         loaded = parse_text(f"""{{ "global": {{ {settings} }}, "vhosts": [ {{ {vhost} "port": "443",
             "mounts": [ {{ {mount} "mountpoint": "/", "origin": "file:///x" }} ] }} ] }}""")

@@ -325,3 +325,23 @@ def test_nothing_is_left_of_many_tunnels(hand_on: Serve) -> None:
                 if number % 2:
                     reset(sock)
         wait_until(lambda: fd_count(server.pid) == fds, "all fds freed")
+
+
+def test_an_onward_connection_counts_like_one_of_a_client(hand_on: Serve) -> None:
+    """LESSONS 3.37: each costs an fd, so that half as many tunnels fill the server."""
+
+    def speak_and_wait(sock: socket.socket) -> None:
+        sock.sendall(b"x")
+        try:
+            receive_all(sock)
+        except ConnectionResetError:
+            pass    # by a client that goes without a word
+
+    with FarEnd(speak_and_wait) as far:
+        server = hand_on([to(far)], max_connections=6)
+        with ExitStack() as stack:
+            for _ in range(3):
+                assert stack.enter_context(server.connect()).recv(1)
+            server.wait_for("6 connections are open: accepting no more")
+        with server.connect() as sock:
+            assert sock.recv(1)

@@ -423,6 +423,19 @@ def test_fallback_without_allow_non_tls_is_none(make_bench: MakeBench, certifica
     assert peer.closed
 
 
+def test_the_fallback_is_no_way_around_a_demand_for_certificates(
+        make_bench: MakeBench, certificates: Certificates) -> None:
+    demand = {"client_cert_required": "1", "host_ssl_ca": str(certificates.ca.cert)}
+    guarded = tls(certificates.a, allow_non_tls="1", **demand)
+    peer = make_bench({**guarded, **FALLBACK, "apply-listen-accept": "1"}).connect()
+    peer.send(b"hello without certificate\n")
+    assert peer.closed
+    # Where only the site is guarded, the fallback is something else.
+    peer = make_bench({**guarded, **FALLBACK}).connect()
+    peer.send(b"SSH-2.0-x\r\n")
+    assert peer.receive() == b"SSH-2.0-x\r\n"
+
+
 # Raw vhosts.
 
 

@@ -6,6 +6,7 @@ from typing import Tuple
 
 import pytest
 
+from lwsws.config.keys import SPOKEN_ALPN
 from lwsws.config.model import GlobalConfig, VhostConfig
 from lwsws.net.tls import ClientSettings, ServerSettings
 from lwsws.server.tls_settings import client_settings, offered_alpn, server_settings
@@ -22,7 +23,7 @@ def test_settings_of_a_server() -> None:
         certificate="/c", key="/k", ca="/a", ciphers="C", curve="E", options_set=1, options_clear=2,
         alpn=("http/1.0",), client_certificates=True)
     plain = VhostConfig(host_ssl_cert="/c")
-    assert server_settings(plain, GlobalConfig()) == ServerSettings("/c", "/c", alpn=("http/1.1",))
+    assert server_settings(plain, GlobalConfig()) == ServerSettings("/c", "/c", alpn=SPOKEN_ALPN)
     assert server_settings(plain, GlobalConfig()).files == ["/c", "/c"]
 
 
@@ -34,11 +35,12 @@ def test_settings_of_a_client() -> None:
 
 
 @pytest.mark.parametrize("own, default, offered", [
-    ("", "http/1.1", ("http/1.1",)),
-    ("", "h2, http/1.1", ("http/1.1",)),
+    ("", "http/1.1", ("http/1.1", "http/1.0")),     # the one implies the other
+    ("", "h2, http/1.1", ("http/1.1", "http/1.0")),
     ("http/1.0 ,, http/1.1,", "h2", ("http/1.0", "http/1.1")),
-    ("h2", "http/1.1", ("http/1.1",)),      # something has to be
-    ("", "", ("http/1.1",)),
+    ("http/1.0", "http/1.1", ("http/1.0",)),
+    ("h2", "http/1.1", ("http/1.1", "http/1.0")),   # something has to be
+    ("", "", ("http/1.1", "http/1.0")),
 ])
 def test_http_offers_what_is_spoken_here(own: str, default: str, offered: Tuple[str, ...]) -> None:
     assert offered_alpn(VhostConfig(alpn=own), GlobalConfig(default_alpn=default)) == offered

@@ -198,6 +198,7 @@ class RawBench:
             connection.abort()
         self.settle()
         assert not self.context.connections
+        assert self.context.onward == 0
         for closable in self._closables:
             closable.close()
         assert self.workers.stop(timeout=5)

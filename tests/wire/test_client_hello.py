@@ -27,6 +27,7 @@ from tests.support.hellos import (
     padded,
     record,
     three_ways,
+    vector,
 )
 
 NAMED = hello(named(b"a.test"))
@@ -53,7 +54,7 @@ def read(data: bytes) -> ClientHello:
     ids=["chromium", "curl", "two records"],
 )
 def test_hellos_of_real_clients(data: bytes, name: str, alpn: Tuple[str, ...]) -> None:
-    assert read(data) == (name, alpn)
+    assert read(data) == ClientHello(name, alpn)
     assert name_for_openssl(data) == name
 
 
@@ -64,7 +65,7 @@ def test_hellos_of_openssl(
     name: Optional[str], protocols: Sequence[str], newest: Optional[ssl.TLSVersion]
 ) -> None:
     data = fresh_hello(name, protocols, newest)
-    assert read(data) == ((name or "").lower(), tuple(protocols))
+    assert read(data) == ClientHello((name or "").lower(), tuple(protocols))
     assert name_for_openssl(data) == (name or "")
 
 
@@ -107,7 +108,7 @@ def chosen(data: bytes, protocol: str, certificates: Certificates) -> Optional[s
 )
 def test_the_server_name(sent: bytes, name: str) -> None:
     data = hello(GREASE, named(sent))
-    assert read(data) == (name, ())
+    assert read(data) == ClientHello(name, ())
     assert (name_for_openssl(data) or "").lower().removesuffix(".") == name
 
 
@@ -118,14 +119,44 @@ def test_the_protocols(sent: Sequence[bytes]) -> None:
     assert read(hello(offering(*sent))).alpn == tuple(name.decode("latin-1") for name in sent)
 
 
+def groups(*ids: int) -> bytes:
+    """The extension supported_groups."""
+    return extension(10, vector(2, b"".join(group.to_bytes(2, "big") for group in ids)))
+
+
+def shares(*ids: int) -> bytes:
+    """The extension key_share, each key of 3 bytes."""
+    return extension(51, vector(2, b"".join(group.to_bytes(2, "big") + vector(2, b"key") for group in ids)))
+
+
+X25519, P256, HYBRID, UNKNOWN, FFDHE2048, FFDHE8192 = 29, 23, 0x11EC, 0x1A1A, 256, 260
+
+
+@pytest.mark.parametrize("parts, costly", [
+    ((), False),
+    ((groups(X25519), shares(X25519)), False),
+    ((groups(UNKNOWN, X25519, P256, FFDHE2048), shares(UNKNOWN, X25519)), False),
+    ((groups(X25519, FFDHE2048), shares()), False),     # the server asks for a curve then
+    ((groups(P256, FFDHE2048),), False),    # TLS 1.2
+    ((groups(HYBRID, UNKNOWN), shares(HYBRID)), False),     # OpenSSL is to judge that
+    ((groups(FFDHE8192), shares(FFDHE8192)), True),
+    ((groups(FFDHE8192),), True),
+    ((groups(UNKNOWN, FFDHE8192), shares()), True),
+    ((groups(X25519, FFDHE8192), shares(FFDHE8192)), True),
+    ((groups(X25519, FFDHE8192), shares(X25519, FFDHE8192)), True),
+])
+def test_a_key_exchange_that_costs_much(parts: Tuple[bytes, ...], costly: bool) -> None:
+    assert read(hello(*parts)).finite_field is costly
+
+
 def test_neither_has_to_be_there() -> None:
-    assert read(in_records(message())) == ("", ())
-    assert read(hello(b"")) == ("", ())
-    assert read(hello(GREASE)) == ("", ())
+    assert read(in_records(message())) == ClientHello("", ())
+    assert read(hello(b"")) == ClientHello("", ())
+    assert read(hello(GREASE)) == ClientHello("", ())
 
 
 def test_their_order_does_not_matter() -> None:
-    assert read(hello(offering(b"h2"), GREASE, named(b"a.test"))) == ("a.test", ("h2",))
+    assert read(hello(offering(b"h2"), GREASE, named(b"a.test"))) == ClientHello("a.test", ("h2",))
 
 
 @pytest.mark.parametrize("version", [b"\x03\x00", b"\x03\x01", b"\x03\x03", b"\x03\x04", b"\x03\xff"])
@@ -144,7 +175,7 @@ def test_what_it_holds_besides_may_be_long() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 50, 100])
 def test_records_of_every_size(size: int) -> None:
     data = in_records(message(named(b"a.test"), offering(b"h2")), size)
-    assert read(data) == ("a.test", ("h2",))
+    assert read(data) == ClientHello("a.test", ("h2",))
     assert name_for_openssl(data) == "a.test"
 
 
@@ -155,12 +186,12 @@ def test_two_records_cut_anywhere() -> None:
 
 
 def test_a_hello_of_the_usual_512_bytes_may_come_in_records_of_one() -> None:
-    assert outcome(in_records(padded(512, named(b"a.test")), 1)) == ("a.test", ())
+    assert outcome(in_records(padded(512, named(b"a.test")), 1)) == ClientHello("a.test", ())
 
 
 def test_what_follows_it_is_left_alone() -> None:
     """With early data, a client sends more before it has an answer (RFC 8446 2.3)."""
-    assert outcome(NAMED + record(b"\1", kind=20) + record(b"x" * 500, kind=23)) == ("a.test", ())
+    assert outcome(NAMED + record(b"\1", kind=20) + record(b"x" * 500, kind=23)) == ClientHello("a.test", ())
 
 
 # Limits
@@ -169,7 +200,7 @@ def test_what_follows_it_is_left_alone() -> None:
 @pytest.mark.parametrize("size", [1 << 14, 5000, 40])
 def test_the_longest_hello(size: int) -> None:
     data = in_records(padded(MAX_HELLO, named(b"a.test")), size)
-    assert outcome(data) == ("a.test", ())
+    assert outcome(data) == ClientHello("a.test", ())
     assert outcome(data[:-1]) is None
     assert name_for_openssl(data) == "a.test"
 

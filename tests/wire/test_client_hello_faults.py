@@ -6,7 +6,7 @@ from typing import Sequence, Tuple
 
 import pytest
 
-from lwsws.wire.client_hello import MAX_HELLO, MAX_RECORDS
+from lwsws.wire.client_hello import MAX_HELLO, MAX_RECORDS, ClientHello
 from tests.support.hellos import (
     ALPN,
     GREASE,
@@ -182,7 +182,7 @@ def test_a_malformed_hello(data: bytes, why: str) -> None:
 
 
 def test_the_same_without_a_fault() -> None:
-    assert three_ways(reshaped(b"\0" + b"\0\2\x13\1" + b"\1\0"))[0] == ("", ())
+    assert three_ways(reshaped(b"\0" + b"\0\2\x13\1" + b"\1\0"))[0] == ClientHello("", ())
 
 
 WHOLE = message(named(b"a.test"))
@@ -221,7 +221,24 @@ def test_a_longer_one_is_refused_as_soon_as_its_length_is_known() -> None:
 
 
 def test_no_more_records_than_there_may_be() -> None:
-    assert outcome(in_records(padded(MAX_RECORDS), 1)) == ("", ())
+    assert outcome(in_records(padded(MAX_RECORDS), 1)) == ClientHello("", ())
     text, size = fault(in_records(padded(MAX_RECORDS + 1), 1))
     assert text == f"more than {MAX_RECORDS} records"
     assert size == MAX_RECORDS * 6
+
+
+GROUPS, KEYS = "its list of groups is malformed", "its list of keys is malformed"
+FINITE = extension(10, b"\0\4\0\x1d\1\0")
+
+
+@pytest.mark.parametrize("parts, why", [
+    ((extension(10, b""),), GROUPS),
+    ((extension(10, b"\0\0"),), GROUPS),
+    ((extension(10, b"\0\3\0\x1d\1"),), GROUPS),
+    ((extension(10, b"\0\4\0\x1d"),), GROUPS),
+    ((FINITE, extension(51, b"")), KEYS),
+    ((FINITE, extension(51, b"\0\5\0\x1d\0\2k")), KEYS),
+    ((FINITE, extension(51, b"\0\6\0\x1d\0\1k")), KEYS),
+])
+def test_malformed_ways_to_exchange_keys(parts: Tuple[bytes, ...], why: str) -> None:
+    assert fault(hello(*parts)) == (why, len(hello(*parts)))
