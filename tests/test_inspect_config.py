@@ -67,15 +67,23 @@ def test_a_fault_that_is_not_fatal(home: Path, capsys: pytest.CaptureFixture[str
 
 def test_what_is_not_served_yet_is_said_but_no_fault(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cgi = {"mountpoint": "/c", "origin": "cgi:///bin/sh"}
-    raw = {"apply-listen-accept": "1", "listen-accept-protocol": "nobody", "mounts": []}
-    directory = config(home, {}, {"mounts": [cgi]}, {"port": "7000", **raw})
+    directory = config(home, {}, {"mounts": [cgi], "ws-protocols": [{"lws-status": {}}]})
     assert check(directory, DATA) == 0
     *remarks, last = capsys.readouterr().err.splitlines()
     assert last == f"{directory}: OK"
     assert all(remark.startswith(f"{directory}/conf.d/test:1:") for remark in remarks)
     text = "\n".join(remarks)
-    assert "vhosts[1]: not listening for a.test: there is no protocol for its raw connections" in text
+    assert "the protocol 'lws-status' is not offered by this version yet" in text
     assert "vhosts[0].mounts[0].origin: cgi:// is not served by this version yet" in text
+
+
+def test_a_protocol_that_there_is_not_is_a_fault(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = {"apply-listen-accept": "1", "listen-accept-protocol": "nobody", "mounts": []}
+    directory = config(home, {}, {}, {"port": "7000", **raw})
+    assert check(directory, DATA) == 1
+    text = capsys.readouterr().err
+    assert "there is no protocol 'nobody'" in text
+    assert "vhosts[1]: not listening for a.test: there is no protocol for its raw connections" in text
 
 
 def test_leftovers_are_mentioned(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -248,7 +248,8 @@ VHOST: Topics = (
             differs="Not together with `client-cert-required`, which it would undo."),
     )),
     ("TLS as a client, for proxy mounts", (
-        Key("enable-client-ssl", BOOL, False, "Needed for mounts whose origin is https://.", '"1"'),
+        Key("enable-client-ssl", BOOL, False, "Needed for mounts whose origin is https://.", '"1"',
+            served=LATER),
         Key("client-ssl-cert", PATH, "", "Certificate to show to the origin (PEM).",
             '"/etc/lwsws/client.crt"'),
         Key("client-ssl-key", PATH, "", "Private key of that certificate (PEM), without password.",

@@ -97,7 +97,7 @@ class Connection:
         self.closed = True
         self.deadline.clear()
         if exc is not None and log.enabled(log.INFO):
-            log.info(f"conn {self.ident}: lost: {exc}")
+            log.info(f"conn {self.ident}: {self.peer}: lost: {exc}")
         try:
             self.role.closed(exc)
         finally:

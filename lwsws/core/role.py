@@ -7,7 +7,7 @@ whatever happened, and nothing is called after it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 if TYPE_CHECKING:
     from lwsws.core.connection import Connection
@@ -44,3 +44,6 @@ class Role:
 
     def closed(self, exc: Optional[Exception]) -> None:
         """The connection is gone; `exc` says why if the peer or the network broke it."""
+
+
+RoleFactory = Callable[[], Role]

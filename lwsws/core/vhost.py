@@ -107,13 +107,22 @@ class VhostSet:
 
     __slots__ = ("default", "answers", "bound", "secure", "_by_name", "vhosts")
 
-    def __init__(self, vhosts: Sequence[Vhost], answers: Answers, bound: Optional[Vhost] = None) -> None:
+    def __init__(self, vhosts: Sequence[Vhost], answers: Answers) -> None:
         self.vhosts = tuple(vhosts)
-        self.default = bound or self.vhosts[0]
+        self.default = self.vhosts[0]
         self.answers = answers
-        self.bound = bound
-        self.secure = bound is not None
+        self.bound: Optional[Vhost] = None
+        self.secure = False
         self._by_name = {vhost.name: vhost for vhost in reversed(self.vhosts)}
+
+    def bound_to(self, vhost: Vhost, answers: Answers) -> VhostSet:
+        """The same vhosts, bound to one of them; thousands of such sets share the index of names."""
+        other = VhostSet.__new__(VhostSet)
+        other.vhosts, other._by_name = self.vhosts, self._by_name
+        other.default = other.bound = vhost
+        other.answers = answers
+        other.secure = True
+        return other
 
     def choose(self, name: str) -> Tuple[Vhost, bool]:
         """The vhost that answers a request whose Host is `name` (lower case, "" for none), and whether it

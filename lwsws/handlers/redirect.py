@@ -13,7 +13,7 @@ import re
 from typing import Optional
 
 from lwsws.config.model import MountConfig
-from lwsws.core.exchange import Exchange
+from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
 from lwsws.wire.target import quote_path
 
@@ -59,6 +59,14 @@ class HttpsRedirectHandler(Handler):
         else:
             host = name if self.port in (0, HTTPS_PORT) else f"{name}:{self.port}"
         redirect(exchange, f"https://{host}{quote_path(exchange.path)}{quoted_query(request.query)}")
+
+
+class HttpsOnlyHandler(Handler):
+    """Stands in for a vhost that is served over TLS alone, on a port where others are served without."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """Refuse."""
+        raise HttpError(421, "this site is served by https only")
 
 
 def redirect(exchange: Exchange, location: str) -> None:

@@ -9,7 +9,7 @@ its own session cache, so by being separate it keeps sessions apart.
     no renegotiation, no compression, one ticket; none where clients must show a certificate
     a FIN without close_notify is the end of the stream, as with a plain socket
 
-A name in the ClientHello that is another one for OpenSSL than it was for us is refused: see NamedSocket.
+A name in the ClientHello that is another one for OpenSSL than it was for us is refused: see NamedObject.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lwsws.net.tls_files import (
     TlsError,
     read_pem,
 )
-from lwsws.net.tls_socket import NamedSocket
+from lwsws.net.tls_object import NamedObject
 from lwsws.wire.certificate import Certificate
 
 # For TLS 1.2: ephemeral keys and authenticated encryption; those of TLS 1.3 have both.
@@ -130,7 +130,7 @@ def try_server_context(settings: ServerSettings) -> Tuple[ssl.SSLContext, List[T
         _demand_certificates(context)
     if settings.alpn:
         faults += _set_alpn(context, settings.alpn)
-    context.sslsocket_class = NamedSocket
+    context.sslobject_class = NamedObject
     context.sni_callback = check_name
     return context, faults
 
@@ -291,10 +291,10 @@ def _set_alpn(context: ssl.SSLContext, names: Sequence[str]) -> List[TlsError]:
     return []
 
 
-def check_name(sock: object, name: Optional[str], context: ssl.SSLContext) -> Optional[int]:
+def check_name(tls: object, name: Optional[str], context: ssl.SSLContext) -> Optional[int]:
     """The sni_callback: None if OpenSSL read the server name that we chose the context by, else an alert."""
     found = "" if name is None else name.lower().removesuffix(".")
-    if isinstance(sock, NamedSocket) and sock.expected_name == found:
+    if isinstance(tls, NamedObject) and tls.expected_name == found:
         return None
     return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
 

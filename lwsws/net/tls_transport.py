@@ -1,16 +1,17 @@
 """A transport over TLS: what a Transport promises to its receiver, with every byte through OpenSSL.
 
-It begins with the handshake, for which nobody waits: each time the socket is ready it gets a step further.
-The socket belongs to OpenSSL, so the kernel can neither join what we write nor send a file for us.
-Output goes by blocks: small pieces are joined, of a file one block is read when the one before is sent.
-OpenSSL seals and sends a block by records, and says how far it came only when it has sent the last one; after
-it found no room it must be given the same bytes again.  So a block is kept until it is sent.
+OpenSSL has no socket: it reads from one memory BIO and writes to another, and the transport moves the bytes
+between these and the socket.  So it is the transport that says how much is read in a pass, whatever is in it;
+OpenSSL by itself would go on reading for as long as a peer sends records without data.
 
-A record is read as a whole, so when the socket has no more bytes for us, OpenSSL has none either, and the
-reactor need not know about TLS.
+    socket --recv, once a pass--> incoming --OpenSSL--> data_received()
+    socket <--send--------------- outgoing <--OpenSSL-- a write, or a block of the queue (tls_records.py)
 
-The end of a stream is a close_notify, ours is the last piece of the queue (see tls_farewell.py).  A peer that
-sends FIN without one has ended its stream too: whether all has come, the protocol on top knows.
+It begins with the handshake, for which nobody waits: each time something comes it gets a step further.
+After each pass all that came is read but a part of a record, so the reactor need not know about TLS.
+
+The end of a stream is a close_notify, ours is the last piece of the queue.  A peer that sends FIN without one
+has ended its stream too: whether all has come, the protocol on top knows.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from lwsws.net.linger import Linger
 from lwsws.net.output import FileSlice, OutputQueue
 from lwsws.net.reactor import BUFFER_BYTES, READ, WRITE
 from lwsws.net.receiver import ConnectionLost
-from lwsws.net.tls_farewell import half_close, part
-from lwsws.net.tls_socket import NamedSocket
-from lwsws.net.transport import Transport
+from lwsws.net.tls_object import NamedObject
+from lwsws.net.tls_records import BLOCK_BYTES, RecordQueue
+from lwsws.net.transport import SENDFILE_CHUNK, Transport
 
 # The most that a record holds (RFC 8446 5.1).
 RECORD_BYTES = 16384
-# Output is taken, and files are read, this much at a time: some records, which one call of OpenSSL sends.
-BLOCK_BYTES = 65536
-# A record with so much in it is probably followed by another one.
-MUCH_BYTES = 4096
-
-# Python calls a reset an EOF too.  OpenSSL 3 is told to take a FIN without close_notify for the usual end of
-# a stream, so there an SSLEOFError is a reset; before, it was such a FIN as a rule.
-FIN_RAISES = ssl.OPENSSL_VERSION_INFO < (3,)
+# One pass reads this much, but RECORD_BYTES after one that brought no data: 16 KiB of new keys take 20 ms.
+# With a part of a record from before it opens to no more than the buffer holds.
+RAW_BYTES = BUFFER_BYTES - RECORD_BYTES
+# After so much that brought no data the peer only wants to keep us busy.  No handshake is as long, a chain of
+# certificates may have 100 KiB; of new keys, 27 bytes each, OpenSSL wants some after 400 GB.
+NO_DATA_BYTES = 256 * 1024
+# OpenSSL's answers to such a peer; if it takes none, nothing more is read from it.
+WORDS_BYTES = 16 * 1024
 
 # The peer went away in the middle of the handshake: nobody is left to whom one could explain anything.
 GONE = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
@@ -56,153 +57,132 @@ def explain(exc: Exception) -> str:
     return exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
 
 
-class RecordQueue(OutputQueue):
-    """The queue of a TLS transport: the block that is being sent, the pieces after it, the last word."""
-
-    __slots__ = ("_block", "_last_word")
-
-    def __init__(self, begun: bytes = b"") -> None:
-        """`begun` has been given to OpenSSL, which could not send all of it."""
-        super().__init__()
-        self._block = memoryview(begun)
-        self.size = len(begun)
-        self._last_word: Optional[Callable[[], None]] = None
-
-    def append_last_word(self, say: Callable[[], None]) -> None:
-        """Call `say` when all else is sent, again and again while it raises SSLWantWriteError."""
-        self._last_word = say
-        self.size += 1
-
-    def send_some(self, sock: socket.socket, limit: int) -> Tuple[int, int]:
-        """Send a block.  SSLWantWriteError: it has not gone, or not all of it; else as OutputQueue."""
-        assert isinstance(sock, ssl.SSLSocket)
-        if not self._block:
-            if not self._pieces:
-                return self._say_last_word()
-            self._block = self.take(BLOCK_BYTES)
-        sent = sock.write(self._block)
-        self._block = self._block[sent:]
-        self.size -= sent
-        return sent, sent
-
-    def clear(self) -> None:
-        """Drop everything and release the files."""
-        super().clear()
-        self._block = memoryview(b"")
-        self._last_word = None
-
-    def _say_last_word(self) -> Tuple[int, int]:
-        if self._last_word is not None:
-            self._last_word()
-            self._last_word = None
-        self.size = 0
-        return 0, 0
-
-
 class Handshake(Instead):
-    """What a TLS transport does with a ready socket until the handshake is over."""
+    """What a TLS transport does with a readable socket until the handshake is over."""
 
-    __slots__ = ("_sock", "_watch", "_over")
+    __slots__ = ("_step",)
 
-    def __init__(
-        self, sock: ssl.SSLSocket, watch: Callable[[int], None], over: Callable[[Optional[OSError]], None]
-    ) -> None:
-        """`watch` is told for what to watch the socket; `over` is called once, with the failure if any."""
-        self._sock = sock
-        self._watch = watch
-        self._over = over
+    def __init__(self, step: Callable[[], None]) -> None:
+        self._step = step
 
     def ready(self) -> None:
-        """Go as far as the socket allows."""
-        try:
-            self._sock.do_handshake()
-        except ssl.SSLWantReadError:
-            self._watch(READ)
-        except ssl.SSLWantWriteError:
-            self._watch(WRITE)
-        except OSError as exc:
-            self._over(exc)
-        else:
-            self._over(None)
+        """Go on."""
+        self._step()
 
 
 class TlsTransport(Transport):
     """One TLS connection, server side.  start_tls() makes it."""
 
-    __slots__ = ("_done", "_crossed", "_eof_held", "_failure")
+    __slots__ = ("_tls", "_incoming", "_outgoing", "_done", "_crossed", "_held", "_end_held", "_failure",
+                 "_no_data", "_sealed_sent", "_taken")
 
-    sock: ssl.SSLSocket
     _queue: Optional[RecordQueue]
 
-    def __init__(self, plain: Transport, done: Callable[[], None]) -> None:
+    def __init__(
+        self, plain: Transport, context: ssl.SSLContext, server_name: str, done: Callable[[], None]
+    ) -> None:
         receiver, peer = plain.receiver, plain.peer
         super().__init__(plain.reactor, plain.sock, receiver, peer)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        if isinstance(self._tls, NamedObject):
+            self._tls.expected_name = server_name
         plain.detach(self)
         # Whom to tell of the end of the handshake, until then.
         self._done: Optional[Callable[[], None]] = done
-        # A read waits for room to write, or a write for something to read.
+        # A write waits for something to read: a part of a message between the two OpenSSLs has come.
         self._crossed = False
-        # The end came with the last data, after which the receiver paused.
-        self._eof_held = False
+        # Read for the sake of such a write while the receiver wanted nothing.
+        self._held = b""
+        # The end came with data, and is to be told after them.
+        self._end_held = False
         # Of the handshake, to be told when the alert has had its time to arrive.
         self._failure: Optional[ConnectionLost] = None
+        # Bytes from the socket since the last data for the receiver, or the end of the handshake.
+        self._no_data = 0
+        # Bytes to the socket, and what bytes_taken() said last.
+        self._sealed_sent = 0
+        self._taken = 0
+        self._instead = Handshake(self._shake)
+        self._watch(READ)
+        # The ClientHello is there as a rule, so there is no need to wait for it.
+        self.reactor.call_soon(self._begin)
 
     # -- what is known, from the end of the handshake to that of TLS
 
     @property
     def alpn(self) -> Optional[str]:
         """What was agreed on by ALPN (RFC 7301), if anything."""
-        return self.sock.selected_alpn_protocol() if self.version else None
+        return self._tls.selected_alpn_protocol() if self.version else None
 
     @property
     def version(self) -> str:
         """As OpenSSL calls it, like "TLSv1.3"."""
-        return "" if self.closed else self.sock.version() or ""
+        return "" if self.closed else self._tls.version() or ""
+
+    @property
+    def session_reused(self) -> bool:
+        """Whether the client has resumed an earlier session."""
+        return bool(self.version and self._tls.session_reused)
 
     def peer_certificate(self) -> Optional[bytes]:
         """The certificate of the peer in DER; None if it has shown none."""
-        return self.sock.getpeercert(binary_form=True) if self.version else None
+        return self._tls.getpeercert(binary_form=True) if self.version else None
+
+    def bytes_taken(self) -> int:
+        """As Transport has it.  The kernel counts sealed bytes, so while some are under way it is that share
+        of the bytes sent."""
+        under_way = self.bytes_sent - super().bytes_taken()
+        taken = self.bytes_sent
+        if under_way and self._sealed_sent:
+            taken = taken * max(self._sealed_sent - under_way, 0) // self._sealed_sent
+        self._taken = max(taken, self._taken)
+        return self._taken
 
     # -- the handshake
-
-    def wrap(self, context: ssl.SSLContext, server_name: str) -> None:
-        """Begin with the handshake; for start_tls()."""
-        try:
-            self.sock.getpeername()  # some Pythons forget to close what they wrap, if it has no peer any more
-            sock = context.wrap_socket(
-                self.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
-            )
-        except OSError as exc:  # the peer is gone
-            self._end_soon(ConnectionLost(f"TLS handshake: {explain(exc)}"))
-            return
-        if isinstance(sock, NamedSocket):
-            sock.expected_name = server_name
-        self.sock = sock
-        self._instead = Handshake(sock, self._watch, self._handshake_over)
-        self._watch(READ)
-        # The ClientHello is there as a rule, so there is no need to wait for it.
-        self.reactor.call_soon(self._begin)
 
     def _begin(self) -> None:
         if self._done is not None:
             self._ready(READ)
 
-    def _handshake_over(self, exc: Optional[OSError]) -> None:
+    def _shake(self) -> None:
+        """Go as far as what has come allows."""
+        try:
+            count = self.sock.recv_into(self.reactor.buffer, RAW_BYTES)
+            if not count:
+                raise ConnectionAbortedError
+            self._no_data += count
+            self._incoming.write(self.reactor.view[:count])
+            self._tls.do_handshake()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            if self._no_data > NO_DATA_BYTES:
+                self._end(ConnectionLost("TLS handshake: it is too long"))
+        except OSError as exc:
+            self._handshake_failed(exc)
+        else:
+            self._handshake_over()
+
+    def _handshake_over(self) -> None:
         done, self._done = self._done, None
         self._instead = None
-        if exc is not None:
-            self._handshake_failed(exc)
-        elif done is not None:
-            self._reading = True
-            self._watch(READ if self._queue is None else READ | WRITE)
+        self._reading = True
+        self._no_data = 0
+        # Data may have come behind it.  There must be none in OpenSSL's hands if done() ends our direction.
+        data, failure = self._open_records()
+        if self._queue is not None:
+            self._watch(READ | WRITE)
+        if done is not None:
             done()
+        self._hand_up(data, failure)
 
     def _handshake_failed(self, exc: OSError) -> None:
-        """OpenSSL has sent an alert.  See that it arrives even if the peer has sent more than was read."""
+        """See that OpenSSL's alert arrives even if the peer has sent more than was read."""
         loss = ConnectionLost(f"TLS handshake: {explain(exc)}")
         if isinstance(exc, GONE):
             self._end(loss)
         else:
+            self._send_alert()
             self._failure = loss
             self._start_linger()
 
@@ -222,7 +202,7 @@ class TlsTransport(Transport):
             if not more and self._done is None and len(data) <= BLOCK_BYTES:
                 self._write_at_once(data)
                 return
-            queue = self._queue = RecordQueue()
+            queue = self._new_queue()
         queue.append(data)
         self._note_size(queue)
         if not more:
@@ -233,9 +213,7 @@ class TlsTransport(Transport):
         if self._state is not OPEN:
             piece.close()
             return
-        queue = self._queue
-        if queue is None:
-            queue = self._queue = RecordQueue()
+        queue = self._queue or self._new_queue()
         queue.append_file(piece)
         self._note_size(queue)
         self._push_held(queue)
@@ -250,108 +228,177 @@ class TlsTransport(Transport):
             self._shut_down_writing()
 
     def _write_at_once(self, data: bytes) -> None:
+        sent = 0
         try:
-            self.bytes_sent += self.sock.write(data)
-            self.last_progress = self.reactor.now
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            self._queue = queue = RecordQueue(data)
+            self._tls.write(data)
+            sealed = self._outgoing.read()
+            sent = self.sock.send(sealed)
+        except ssl.SSLWantReadError:
+            queue = self._new_queue()
+            queue.begin(data)
             self._push(queue)
+            return
+        except BlockingIOError:
+            pass
         except OSError as exc:
             self._end_soon(self._lost(exc))
+            return
+        self._sealed_sent += sent
+        if sent:
+            self.last_progress = self.reactor.now
+        if sent == len(sealed):
+            self.bytes_sent += len(data)
+            return
+        queue = self._new_queue()
+        queue.hold(sealed, len(data))
+        self.bytes_sent += queue.sent(sent)
+        self._watch(self._mask | WRITE)
+
+    def _new_queue(self) -> RecordQueue:
+        self._queue = queue = RecordQueue(self._tls, self._outgoing)
+        return queue
+
+    def _queue_last_word(self) -> RecordQueue:
+        queue = self._queue or self._new_queue()
+        queue.append_last_word()
+        return queue
 
     def _push_held(self, queue: RecordQueue) -> None:
-        """Send what is queued, unless it waits for room or the end of the handshake."""
-        if self._done is None and not self._mask & WRITE:
+        """Send what is queued, unless it waits for room, something to read or the handshake."""
+        if self._done is None and not self._crossed and not self._mask & WRITE:
             self._push(queue)
 
+    def _push_words(self) -> None:
+        """Send what OpenSSL has said by itself."""
+        queue = self._queue
+        if queue is None and self._state is HALF_CLOSED:
+            self._outgoing.read()  # too late: FIN is out
+        elif not self._mask & WRITE:
+            self._push(queue or self._new_queue())
+
     def _send_queued(self, queue: OutputQueue) -> None:
+        assert isinstance(queue, RecordQueue)
+        self._crossed = False
+        share = SENDFILE_CHUNK
         try:
-            super()._send_queued(queue)
-        except ssl.SSLWantWriteError:
+            while (share > 0 or not queue.size) and queue.load(self._done is None):
+                sent = self.sock.send(queue.sealed, socket.MSG_MORE if queue.followed else 0)
+                self._sealed_sent += sent
+                self.bytes_sent += queue.sent(sent)
+                self.last_progress = self.reactor.now
+                if queue.sealed:
+                    break  # the socket is full: asking again would only say so
+                share -= sent
+        except BlockingIOError:
             pass
         except ssl.SSLWantReadError:
             self._crossed = True
-            self._watch(self._mask | READ)
+        mask = self._mask
+        if queue.size:
+            waits_for_room = queue.sealed or not (self._crossed or self._done)
+            mask = mask | WRITE if waits_for_room else mask & ~WRITE
+        if self._crossed or self._reading:
+            mask |= READ
+        self._watch(mask)
 
-    def _queue_last_word(self) -> RecordQueue:
-        queue = self._queue
-        if queue is None:
-            queue = self._queue = RecordQueue()
-        queue.append_last_word(self._say_last_word)
-        return queue
+    def _await_room(self, queue: OutputQueue) -> None:
+        self._note_size(queue)  # _send_queued() has seen to the rest
 
-    def _say_last_word(self) -> None:
-        if self._state is FLUSHING or self._eof_seen:
-            part(self.sock)
-        else:
-            half_close(self.sock)
+    def _send_alert(self) -> None:
+        """The last that OpenSSL has to say, if there is room for it."""
+        if self._queue is None or not self._queue.sealed:
+            try:
+                self.sock.send(self._outgoing.read())
+            except OSError:
+                pass
 
     # -- reading
 
     def resume_reading(self) -> None:
         """Read again, from the next pass on; no effect after EOF or close(), nor during the handshake."""
         super().resume_reading()
-        if self._eof_held and self._reading:
-            # OpenSSL has it already, so the socket may never be ready again; but it says so whenever asked.
-            self._eof_held = False
+        if self._reading and (self._held or self._end_held):
+            # It was read already, so the socket may never be ready again.
             self.reactor.call_soon(functools.partial(self._ready, READ))
 
     def _ready(self, mask: int) -> None:
-        if self._done is not None:
-            mask = READ  # whatever it was that the handshake waited for
-        elif self._crossed:
-            self._crossed = False
-            mask = READ | WRITE
-        elif mask & WRITE and self._queue is None:
-            self._watch(self._mask & ~WRITE)  # it was for a read
+        if self._crossed:
+            mask |= WRITE  # after the read
         super()._ready(mask)
+        if self._outgoing.pending and not self.closing:
+            self._push_words()
+
+    def _read_unwanted(self) -> None:
+        if self._crossed and self._instead is None:
+            self._read()
+        else:
+            super()._read_unwanted()
 
     def _read(self) -> None:
+        if self._reading and (self._held or self._end_held):
+            self._hand_up(b"", None)
+            return
+        if self._outgoing.pending > WORDS_BYTES:
+            self._watch(self._mask & ~READ)  # until they are sent
+            return
         reactor = self.reactor
-        failure: Optional[ConnectionLost] = None
-        filled = 0
         try:
-            count = self._read_record(reactor.view)
-            while count:
-                filled += count
-                if count < MUCH_BYTES or filled > BUFFER_BYTES - RECORD_BYTES:
-                    break
-                count = self._read_record(reactor.view[filled:])
+            count = self.sock.recv_into(reactor.buffer, RECORD_BYTES if self._no_data else RAW_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._end(self._lost(exc))
+            return
+        if not count:
+            self._incoming.write_eof()
+            self._end_held = True
+            self._hand_up(b"", None)
+            return
+        self._incoming.write(reactor.view[:count])
+        data, failure = self._open_records()
+        self._no_data = 0 if data and self._reading else self._no_data + count
+        if self._no_data > NO_DATA_BYTES:
+            self._end(ConnectionLost("the peer sent too much that is no data"))
+        else:
+            self._hand_up(data, failure)
+
+    def _open_records(self) -> Tuple[bytes, Optional[ConnectionLost]]:
+        """All data that have come, and why no more can come if something is wrong.  They are at most as many
+        as the buffer holds, see RAW_BYTES."""
+        read, incoming, view = self._tls.read, self._incoming, self.reactor.view
+        filled = 0
+        failure: Optional[ConnectionLost] = None
+        try:
+            while incoming.pending and not self._end_held:
+                count = read(BUFFER_BYTES, view[filled:])
+                filled += count  # type: ignore[operator]
+                self._end_held = not count
+        except ssl.SSLWantReadError:
+            pass  # a part of a record, or no data
+        except ssl.SSLZeroReturnError:
+            self._end_held = True
         except OSError as exc:
             failure = self._lost(exc)
-        if filled:
-            self.bytes_received += filled
-            self.last_progress = reactor.now
-            self.receiver.data_received(bytes(reactor.view[:filled]))
+            self._send_alert()  # now, for an answer to the data before cannot be sealed any more
+        return bytes(view[:filled]), failure
+
+    def _hand_up(self, data: bytes, failure: Optional[ConnectionLost]) -> None:
+        """Tell the receiver of data, then of the end or the failure; keep what it does not want now."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        if data and self._reading:
+            self.bytes_received += len(data)
+            self.last_progress = self.reactor.now
+            self.receiver.data_received(data)
+        elif not self.closing:
+            self._held = data
         if self.closing:
             return
         if failure is not None:
             self._end(failure)
-        elif count == 0:
-            self._read_end()
-
-    def _read_record(self, room: memoryview) -> Optional[int]:
-        """How many bytes came; 0 at the end of the stream; None if there is nothing now."""
-        try:
-            return self.sock.recv_into(room)
-        except ssl.SSLWantReadError:
-            return None
-        except ssl.SSLWantWriteError:
-            self._crossed = True
-            self._watch(self._mask | WRITE)
-            return None
-        except ssl.SSLZeroReturnError:
-            return 0
-        except ssl.SSLEOFError:
-            if FIN_RAISES:
-                return 0
-            raise
-
-    def _read_end(self) -> None:
-        if self._reading:
+        elif self._end_held and self._reading:
+            self._end_held = False
             self._read_eof()
-        else:
-            self._eof_held = True
 
     # -- ending
 
@@ -378,18 +425,13 @@ class TlsTransport(Transport):
         elif not behind_others:
             self._instead = Linger(self.reactor, self.sock, self._linger_over)
 
-    def _shut_down_writing(self) -> None:
-        try:
-            # That of SSLSocket would end TLS in the other direction too.
-            socket.socket.shutdown(self.sock, socket.SHUT_WR)
-        except OSError:
-            pass  # reset by the peer: the next read says so
-
     def _lost(self, exc: Exception) -> ConnectionLost:
         return ConnectionLost(explain(exc) if isinstance(exc, ssl.SSLError) else str(super()._lost(exc)))
 
     def _release(self) -> None:
         self._done = None
+        self._crossed = False
+        self._held = b""
         super()._release()
 
 
@@ -399,9 +441,7 @@ def start_tls(
     """Take the socket over from `plain` and begin a TLS handshake as the server, with `context`.
 
     `plain` must be open with nothing queued; its receiver and its peer are the new transport's.
-    `server_name` is what the ClientHello asks for ("" for nothing), see NamedSocket.  `done` is called once
+    `server_name` is what the ClientHello asks for ("" for nothing), see NamedObject.  `done` is called once
     when the handshake is complete and reading begins; if it fails, the receiver is told of the loss.
     """
-    transport = TlsTransport(plain, done)
-    transport.wrap(context, server_name)
-    return transport
+    return TlsTransport(plain, context, server_name, done)

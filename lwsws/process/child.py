@@ -21,6 +21,7 @@ from lwsws.handlers.openat2 import kernel_openat2
 from lwsws.net.reactor import Reactor
 from lwsws.process.privileges import PrivilegeError, drop
 from lwsws.server.build import BuildError, Listening
+from lwsws.server.gates import has_fallback
 from lwsws.server.identity import resolve
 from lwsws.server.service import BindError, Service
 from lwsws.server.verify import verify
@@ -152,9 +153,11 @@ def vhost_lines(vhost: VhostConfig) -> Iterator[str]:
     scheme, usual = ("https", 443) if vhost.host_ssl_cert else ("http", 80)
     port = "" if vhost.port == usual else f":{vhost.port}"
     place = f"unix:{vhost.interface}" if vhost.unix_socket else f"{vhost.name}{port}"
-    if vhost.apply_listen_accept or vhost.fallback_listen_accept:
-        which = "all connections" if vhost.apply_listen_accept else "what is not http"
-        yield f"{place}: {which} -> {vhost.listen_accept_protocol or 'the raw protocol'}"
+    if vhost.apply_listen_accept or has_fallback(vhost):
+        which = "what is not TLS" if vhost.host_ssl_cert else "what is not http"
+        if vhost.apply_listen_accept:
+            which = "all connections"
+        yield f"{place}: {which} -> {vhost.listen_accept_protocol or 'its raw protocol'}"
     if vhost.apply_listen_accept:
         return
     base = f"{place}:" if vhost.unix_socket else f"{scheme}://{place}"

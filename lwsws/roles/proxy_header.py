@@ -2,15 +2,14 @@
 
 Only connections from the peers of `proxy-protocol-from` begin in this role (LESSONS 3.33), and theirs must
 have the header, whole and in time: a request without would count as the load balancer's own.  From then on
-the announced address is the client's in logs and limits.
+the announced address is the client's, for all who ask who it is.
 """
 
 from __future__ import annotations
 
 from lwsws import log
 from lwsws.core.connection import FIRST, Connection
-from lwsws.core.role import Role
-from lwsws.roles.sniff import RoleFactory
+from lwsws.core.role import Role, RoleFactory
 from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.proxy_header import MAX_HEADER, read_proxy_header
 
@@ -53,6 +52,8 @@ class ProxyHeaderRole(Role):
             conn.peer = header.source[0]
         conn.deadline.clear()
         conn.transport.skip(header.length)
+        if conn.transport.closing:
+            return
         conn.transport.stop_peeking()
         conn.switch_role(self._make_role(), b"")
 

@@ -14,18 +14,16 @@ Under a deadline from the first byte on, which no further byte moves (LESSONS 3.
 
 from __future__ import annotations
 
-from typing import Callable, Mapping, NamedTuple, Optional
+from typing import Mapping, NamedTuple, Optional
 
 from lwsws import log
 from lwsws.core.connection import FIRST, HANDSHAKE, HEAD, Connection
-from lwsws.core.role import Role
+from lwsws.core.role import Role, RoleFactory
 from lwsws.core.vhost import Vhost, VhostSet
 from lwsws.roles.http import FIRST_FACTOR
 from lwsws.roles.tls_handshake import TlsHandshakeRole
 from lwsws.wire.client_hello import MAX_BYTES, ClientHello, HelloError, NotTls, read_client_hello
 from lwsws.wire.first_bytes import begins_like_http
-
-RoleFactory = Callable[[], Role]
 
 # TLS alerts that we send ourselves (RFC 8446 6), in a record of their own (5.1).
 ALERT = b"\x15\x03\x03\x00\x02\x02"
@@ -157,7 +155,7 @@ class SniffRole(Role):
     def _refuse(self, alert: int, why: str) -> None:
         """Say why in the words of TLS, then close."""
         conn = self.conn
-        log.info(f"conn {conn.ident}: {why}")
+        log.info(f"conn {conn.ident}: {conn.peer}: {why}")
         conn.transport.stop_peeking()
         conn.transport.write(ALERT + bytes((alert,)))
         conn.close(linger=True)

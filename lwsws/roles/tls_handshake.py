@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable
 from lwsws import log
 from lwsws.core.connection import Connection
 from lwsws.core.role import Role
+from lwsws.wire.certificate import read_certificate
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -46,4 +47,21 @@ class TlsHandshakeRole(Role):
             name, alpn = self._server_name or "no name", self._transport.alpn or "none"
             log.info(f"conn {conn.ident}: {self._transport.version} for {name}, ALPN {alpn}")
         conn.deadline.clear()
+        if self._transport.session_reused and self._has_expired():
+            log.info(f"conn {conn.ident}: the client's certificate has expired since its first handshake")
+            conn.abort()
+            return
         conn.switch_role(self._make_role(), b"")
+
+    def _has_expired(self) -> bool:
+        """Whether the certificate that the client has shown, if any, is over.
+
+        OpenSSL checks it in a full handshake only, and keeps sessions of TLS 1.2 for hours.
+        """
+        shown = self._transport.peer_certificate()
+        if shown is None:
+            return False
+        try:
+            return self.conn.context.wall_clock() > read_certificate(shown).not_after
+        except ValueError:  # only OpenSSL can take it apart; it was in date then
+            return False

@@ -22,7 +22,7 @@ from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
 from lwsws.net.reactor import Reactor
 from lwsws.server.endpoints import Endpoint, share
-from lwsws.server.gates import Reception, Served, receive
+from lwsws.server.gates import Reception, Served, is_all_raw, is_served_in_the_clear, receive
 from lwsws.server.plugins import VhostProtocols, make_protocols, raw_factory
 
 if TYPE_CHECKING:
@@ -77,12 +77,19 @@ def build(config: Config, reactor: Reactor) -> Site:
             continue
         built = build_vhost(vhost, config.globals, shared)
         built.protocols = offered.by_name
-        served[id(vhost)] = Served(vhost, built, raw)
+        in_the_clear = built
+        if vhost.sts and is_served_in_the_clear(vhost):
+            # RFC 6797 7.2: no Strict-Transport-Security over plain http.
+            in_the_clear = build_vhost(vhost._replace(sts=False, host_ssl_cert=""), config.globals, shared)
+        served[id(vhost)] = Served(vhost, built, in_the_clear, raw)
     listening = []
-    for endpoint, sharing in share([one.config for one in served.values()]):
-        here = [served[id(vhost)] for vhost in sharing]
-        reception = receive(here, lambda: Answers(reactor, room))
-        listening.append(Listening(endpoint, tuple(sharing), tuple(one.vhost for one in here), reception))
+    for endpoint, sharing in share(config.vhosts):
+        here = [served[id(vhost)] for vhost in sharing if id(vhost) in served]
+        if not here or (is_all_raw(sharing[0]) and here[0].config is not sharing[0]):
+            continue    # the whole address is meant for a protocol that there is not
+        reception = receive(here, sharing[0], lambda: Answers(reactor, room))
+        configs, vhosts = zip(*[(one.config, one.vhost) for one in here])
+        listening.append(Listening(endpoint, configs, vhosts, reception))
     return Site(tuple(listening), tuple(shared.access_logs.values()), tuple(shared.password_files.values()),
                 tuple(protocols), tuple(left_out), tuple(_warnings(config, protocols, left_out)))
 
@@ -91,7 +98,7 @@ def _warnings(config: Config, protocols: Sequence[VhostProtocols],
               left_out: Sequence[Tuple[VhostConfig, str]]) -> Iterator[str]:
     """What the configuration asks for and does not get, with file and line."""
     for offered in protocols:
-        yield from map(str, offered.faults)
+        yield from map(str, offered.remarks)
     for vhost, reason in left_out:
         yield f"{vhost.where}: {vhost.path}: not listening for {vhost.name}: {reason}"
     yield from map(str, pending(config))

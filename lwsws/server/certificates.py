@@ -21,7 +21,7 @@ from lwsws import log
 from lwsws.config.model import GlobalConfig, VhostConfig
 from lwsws.net.reactor import Reactor
 from lwsws.net.timers import NEVER, Timer
-from lwsws.net.tls import ServerSettings, ServerTls, server_context
+from lwsws.net.tls import ServerSettings, ServerTls, server_context, try_server_context
 from lwsws.net.tls_files import FileState, TlsError, file_states, leaf_certificate
 from lwsws.net.workers import Overloaded, Workers
 from lwsws.server.tls_settings import server_settings
@@ -95,12 +95,12 @@ def load_tls(vhost: VhostConfig, settings: GlobalConfig) -> ServerTls:
     """
     tls = ServerTls(vhost.name, server_settings(vhost, settings))
     tls.files = file_states(tls.settings.files)
-    try:
-        tls.context = server_context(tls.settings)
-    except TlsError as error:
-        if vhost.ignore_missing_cert and error.is_missing:
-            return tls
-        raise
+    context, faults = try_server_context(tls.settings)
+    if vhost.ignore_missing_cert and faults and all(fault.is_missing for fault in faults):
+        return tls
+    if faults:
+        raise faults[0]
+    tls.context = context
     tls.certificate = _leaf(tls.settings.certificate)
     return tls
 
@@ -171,11 +171,12 @@ class CertificateWatch:
             watched.remind_at = self._reactor.clock() + REMIND_SECONDS
         self._set_timer()
 
-    def check_now(self) -> None:
-        """Look now, and try those again that had a fault (SIGUSR1)."""
+    def check_now(self) -> int:
+        """Look now, and try those again that had a fault (SIGUSR1); how many there are to be loaded."""
         for watched in self._watched:
             watched.retry_at = min(watched.retry_at, 0.0) if watched.has_fault else watched.retry_at
         self._look()
+        return sum(watched.is_queued for watched in self._watched)
 
     def close(self) -> None:
         """Look no more; what a worker brings later is dropped."""

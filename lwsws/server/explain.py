@@ -21,6 +21,7 @@ from lwsws.net.reactor import Reactor
 from lwsws.server.ask import Outcome, ask
 from lwsws.server.build import Listening, Site, build
 from lwsws.server.endpoints import address_family
+from lwsws.server.gates import is_served_in_the_clear
 from lwsws.server.question import Question, Unaskable, reaches, read_url
 from lwsws.wire.http1_write import REASONS
 
@@ -130,7 +131,9 @@ class Explainer:
                 demands = ", which demands one of the client" if vhosts.bound.demands_certificate else ""
                 self._say("TLS", f"with the certificate of {vhosts.bound.name}{demands}")
             return vhosts
-        if not question.is_secure:
+        if not question.is_secure and listening.reception.has_fallback:
+            reason = "no http: what is not TLS goes to the fallback"
+        elif not question.is_secure:
             reason = "raw connections only, no http" if listening.reception.sites is None else \
                 'TLS only: ask with https://, or see "allow-non-tls"'
         elif listening.reception.sites is None:
@@ -152,7 +155,7 @@ class Explainer:
         config = listening.configs[index]
         self._say("vhost", f"{config.name}  ({config.where}: {config.path}; {_why_vhost(vhosts, exchange)})")
         chosen = exchange.mount
-        if exchange.vhost is not listening.vhosts[index]:
+        if not question.is_secure and config.host_ssl_cert and not is_served_in_the_clear(config):
             self._say("mount", "none: it is plain http on a TLS port")
             return None
         if chosen is None:

@@ -6,9 +6,9 @@
     TLS port                            by server name: the vhost's own http set, or its raw role
       allow-non-tls with ...            plain http, redirects to https, or the raw role beside that
 
-What can only be one for the whole address (the fallback, the peers of the PROXY protocol) comes from
-the first vhost that has it; what can be told by name holds for each vhost: plain http on a TLS port serves
-those alone that allow it, and never one that demands certificates.
+What can only be one for the whole address comes from its first vhost (the peers of the PROXY protocol), or
+from the first that has it (the fallback); what can be told by name holds for each vhost: plain http on a TLS
+port serves those alone that allow it, and never one that demands certificates.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 from lwsws.config.model import VhostConfig
 from lwsws.core.answers import Answers
 from lwsws.core.connection import peer_name
-from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
-from lwsws.core.role import Role
+from lwsws.core.role import Role, RoleFactory
 from lwsws.core.routing import Routes
 from lwsws.core.vhost import STS_FIELD, HeaderSet, MountPoint, Vhost, VhostSet
-from lwsws.handlers.redirect import HttpsRedirectHandler
+from lwsws.handlers.redirect import HttpsOnlyHandler, HttpsRedirectHandler
 from lwsws.roles.http import HttpRole
 
 if TYPE_CHECKING:
     from lwsws.roles.sniff import SecureSites
 
-RoleFactory = Callable[[], Role]
 MakeAnswers = Callable[[], Answers]
 
 # What `peer_name` calls peers on a unix socket.
@@ -40,10 +38,12 @@ STS_NAME = STS_FIELD[0].lower()
 
 
 class Served(NamedTuple):
-    """One vhost of an address: as configured, as built, and what makes its raw role (None: it has none)."""
+    """One vhost of an address: as configured, as built, the same for plain http on a TLS port, and what makes
+    its raw role (None: it has none)."""
 
     config: VhostConfig
     vhost: Vhost
+    in_the_clear: Vhost
     raw: Optional[RoleFactory]
 
 
@@ -55,6 +55,7 @@ class Reception(NamedTuple):
     plain: Optional[VhostSet] = None
     secure: Tuple[VhostSet, ...] = ()
     sites: Optional[SecureSites] = None
+    has_fallback: bool = False
 
     @property
     def sets(self) -> List[VhostSet]:
@@ -70,9 +71,14 @@ class Reception(NamedTuple):
         return next((each for each in self.secure if each.bound is chosen), None)
 
 
-def receive(served: Sequence[Served], make_answers: MakeAnswers) -> Reception:
-    """The reception of an address that `served` share, in the order of the configuration."""
-    first = served[0].config
+def is_all_raw(first: VhostConfig) -> bool:
+    """Whether all connections of an address with this first vhost are raw: no name could tell them apart."""
+    return first.apply_listen_accept and not first.host_ssl_cert
+
+
+def receive(served: Sequence[Served], first: VhostConfig, make_answers: MakeAnswers) -> Reception:
+    """The reception of an address that `served` share, in the order of the configuration; `first` is the
+    first vhost that is configured there, served or not."""
     make = _over_tls if first.host_ssl_cert else _in_the_clear
     reception = make(served, make_answers)
     if first.proxy_protocol_from:
@@ -82,33 +88,33 @@ def receive(served: Sequence[Served], make_answers: MakeAnswers) -> Reception:
 
 def _in_the_clear(served: Sequence[Served], make_answers: MakeAnswers) -> Reception:
     """A port without TLS."""
-    if served[0].config.apply_listen_accept and served[0].raw is not None:
+    if is_all_raw(served[0].config) and served[0].raw is not None:
         return Reception(_ignoring_address(served[0].raw))
     vhosts = VhostSet([one.vhost for one in served], make_answers())
     http = functools.partial(HttpRole, vhosts)
     fallback = _fallback(served)
     if fallback is None:
         return Reception(_ignoring_address(http), vhosts)
-    return Reception(_sniffing(http=http, fallback=fallback), vhosts)
+    return Reception(_sniffing(http=http, fallback=fallback), vhosts, has_fallback=True)
 
 
 def _over_tls(served: Sequence[Served], make_answers: MakeAnswers) -> Reception:
     """A port with TLS."""
     # Imported here, and so before the privileges are dropped: they load ssl.
     from lwsws.roles.sniff import SecureSites
-    vhosts = [one.vhost for one in served]
+    vhosts = VhostSet([one.vhost for one in served], make_answers())
     roles: Dict[Vhost, RoleFactory] = {}
     secure = []
     for one in served:
         if one.config.apply_listen_accept and one.raw is not None:
             roles[one.vhost] = one.raw
         else:
-            secure.append(VhostSet(vhosts, make_answers(), bound=one.vhost))
+            secure.append(vhosts.bound_to(one.vhost, make_answers()))
             roles[one.vhost] = functools.partial(HttpRole, secure[-1])
     plain = _plain_set(served, make_answers)
     http = None if plain is None else functools.partial(HttpRole, plain)
-    chooser = SecureSites(VhostSet(vhosts, make_answers()), roles)
-    return Reception(_sniffing(chooser, http, _fallback(served)), plain, tuple(secure), chooser)
+    chooser, fallback = SecureSites(vhosts, roles), _fallback(served)
+    return Reception(_sniffing(chooser, http, fallback), plain, tuple(secure), chooser, fallback is not None)
 
 
 def _sniffing(secure: Optional[SecureSites] = None, http: Optional[RoleFactory] = None,
@@ -168,9 +174,9 @@ def _plain_set(served: Sequence[Served], make_answers: MakeAnswers) -> Optional[
     """The vhosts as plain http on a TLS port meets them; None if none of them allows it."""
     vhosts = []
     allowed = False
-    for config, vhost, _ in served:
+    for config, vhost, in_the_clear, _ in served:
         if is_served_in_the_clear(config):
-            vhosts.append(vhost)
+            vhosts.append(in_the_clear)
         elif config.allow_non_tls and config.redirect_http:
             vhosts.append(_instead(vhost, HttpsRedirectHandler(config.port)))
         else:
@@ -193,11 +199,3 @@ def _instead(vhost: Vhost, handler: Handler) -> Vhost:
     mount = MountPoint("", handler, headers, vhost.keepalive, vhost.max_body)
     return Vhost(vhost.name, Routes([mount]), headers, vhost.keepalive, vhost.max_body, vhost.access_log,
                  strict_host=vhost.strict_host)
-
-
-class HttpsOnlyHandler(Handler):
-    """Stands in for a vhost that is served over TLS alone, on a port where others are not."""
-
-    def begin(self, exchange: Exchange) -> None:
-        """Refuse."""
-        raise HttpError(421, "this site is served by https only")

@@ -31,6 +31,10 @@ BUNDLED: Mapping[str, Tuple[str, str]] = {
     "protocol-lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
 }
 
+# Of the original, and not there yet.
+LATER = frozenset(("dumb-increment-protocol", "lws-acme-client", "lws-mirror-protocol", "lws-server-status",
+                   "lws-status", "protocol-post-demo"))
+
 RAW_PROXY = "raw-proxy"
 # What `listen-accept-role` may say.  For all but raw-proxy the protocol alone decides what happens.
 ROLES = ("raw-skt", "raw", RAW_PROXY)
@@ -40,13 +44,14 @@ class VhostProtocols(NamedTuple):
     """The protocols of one vhost.
 
     `by_name` are those of `ws-protocols` that work, `raw` is the one for raw connections (None: there is
-    none, or none is asked for), `faults` say what is missing and why.
+    none, or none is asked for), `faults` say what is missing and why, `remarks` what comes later.
     """
 
     vhost: ProtocolVhost
     by_name: Mapping[str, Protocol]
     raw: Optional[Protocol]
     faults: Tuple[Fault, ...]
+    remarks: Tuple[Fault, ...] = ()
 
     def destroy(self, reactor: Reactor) -> None:
         """End all instances; the fault of one is logged and does not keep the others from it."""
@@ -64,7 +69,7 @@ def make_protocols(config: VhostConfig) -> VhostProtocols:
         maker.add(entry)
     is_raw = config.apply_listen_accept or config.fallback_listen_accept
     raw = maker.find_raw() if is_raw else None
-    return VhostProtocols(maker.vhost, maker.by_name, raw, tuple(maker.faults))
+    return VhostProtocols(maker.vhost, maker.by_name, raw, tuple(maker.faults), tuple(maker.remarks))
 
 
 def raw_factory(protocols: VhostProtocols) -> Optional[Callable[[], Role]]:
@@ -84,10 +89,15 @@ class Maker:
         self.vhost = ProtocolVhost(config.name, config.port)
         self.by_name: Dict[str, Protocol] = {}
         self.faults: List[Fault] = []
+        self.remarks: List[Fault] = []
 
     def add(self, entry: ProtocolConfig) -> None:
         """Make the protocol of one entry of `ws-protocols`."""
         kind = self._kind(entry.name)
+        if kind is None and entry.name in LATER:
+            reason = f"the protocol {entry.name!r} is not offered by this version yet"
+            self.remarks.append(Fault(entry.where, entry.path, reason, False))
+            return
         if kind is None:
             hint = near(entry.name, BUNDLED)
             self._complain(entry, "", f"the protocol {entry.name!r} is not offered{hint}")

@@ -159,7 +159,8 @@ class Service:
         count = len(self.site.access_logs)
         log.notice(f"reopened {count} access log{'s' if count != 1 else ''}")
         if self._watch is not None:
-            self._watch.check_now()
+            changed = self._watch.check_now()
+            log.notice(f"looked at the certificates: {changed or 'none'} to load anew")
 
     def stop(self) -> None:
         """Accept nothing more, finish what is open, end the reactor.  A second call ends it at once."""

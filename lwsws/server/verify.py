@@ -19,6 +19,7 @@ from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostCo
 from lwsws.core.accesslog import STREAMS
 from lwsws.server.endpoints import PRIVILEGED_PORTS, address_family
 from lwsws.server.identity import Identity, UnknownIdentity, group_id, resolve, socket_owner, user_entry
+from lwsws.server.plugins import make_protocols
 
 Section = Union[GlobalConfig, VhostConfig, MountConfig]
 
@@ -42,6 +43,7 @@ def verify(config: Config) -> List[Fault]:
             reason = f"there is no directory {directory!r}: create it, or leave this out"
             faults.append(_fault(config.globals, "plugin-dir", reason))
     for vhost in config.vhosts:
+        faults += make_protocols(vhost).faults
         faults += _unix_socket_faults(vhost) if vhost.unix_socket else _interface_faults(vhost)
         faults += _vhost_file_faults(vhost)
         if vhost.host_ssl_cert or vhost.enable_client_ssl:

@@ -11,7 +11,7 @@ import pytest
 from lwsws.net.linger import LINGER_SECONDS
 from lwsws.net.reactor import Reactor
 from lwsws.net.receiver import ConnectionLost
-from lwsws.net.tls_socket import NamedSocket
+from lwsws.net.tls_object import NamedObject
 from lwsws.net.tls_transport import start_tls
 from lwsws.net.transport import Transport
 from tests.net.support import (
@@ -168,6 +168,23 @@ class TestHandshake:
         ended = made.transport
         assert (ended.alpn, ended.version, ended.peer_certificate()) == (None, "", None)
 
+    def test_a_session_that_is_resumed(
+        self, reactor: Reactor, certificates: Certificates, version: str
+    ) -> None:
+        server, client = server_context(certificates, version), client_context(certificates)
+        first = Secured(reactor, server, client).handshake()
+        first.transport.write(b"x")
+        first.read(1)
+        assert not first.transport.session_reused
+        second = Secured(reactor, server, client)
+        tls = second.client
+        tls.tls = client.wrap_bio(
+            tls.incoming, tls.outgoing, server_hostname="a.test", session=first.client.tls.session
+        )
+        assert second.handshake().transport.session_reused
+        first.finish()
+        second.finish()
+
     def test_a_client_certificate(self, reactor: Reactor, certificates: Certificates, version: str) -> None:
         server = server_context(certificates, version)
         server.load_verify_locations(certificates.ca.cert)
@@ -177,18 +194,18 @@ class TestHandshake:
         assert made.transport.peer_certificate() == der
         made.finish()
 
-    def test_the_socket_knows_the_name_it_was_chosen_for(
+    def test_openssl_knows_the_name_it_was_chosen_for(
         self, reactor: Reactor, certificates: Certificates
     ) -> None:
         server = server_context(certificates)
-        server.sslsocket_class = NamedSocket
+        server.sslobject_class = NamedObject
         names: List[str] = []
 
-        def check(sock: ssl.SSLSocket, name: str, context: ssl.SSLContext) -> None:
-            assert isinstance(sock, NamedSocket)
-            names.append(sock.expected_name)
+        def check(tls: ssl.SSLObject, name: str, context: ssl.SSLContext) -> None:
+            assert isinstance(tls, NamedObject)
+            names.append(tls.expected_name)
 
-        server.sni_callback = check  # type: ignore[assignment]
+        server.sni_callback = check
         made = Secured(reactor, server, client_context(certificates)).handshake()
         assert names == ["a.test"]
         made.finish()
@@ -360,7 +377,11 @@ class TestFailedHandshake:
             raise ValueError("out of order")
 
         fresh.transport._done = faulty
-        fresh.spin(lambda: fresh.client.attempt(fresh.shake) and fresh.got.over)
+        fresh.client.attempt(fresh.shake)
+        settle(fresh.reactor)
+        with pytest.raises(ssl.SSLError, match=r"(?i)eof"):
+            client = fresh.client
+            fresh.spin(lambda: client.attempt(fresh.shake) and client.attempt(client.tls.read))
         assert fresh.got.events == ["lost"]
         assert "ValueError: out of order" in capfd.readouterr().err
 

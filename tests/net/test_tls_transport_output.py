@@ -6,28 +6,17 @@ import os
 import random
 import socket
 import ssl
-import subprocess
 from functools import partial
-from typing import Any, Iterator, List
+from typing import List
 
 import pytest
 
 from lwsws.net.output import FileSlice
-from lwsws.net.reactor import Reactor
-from lwsws.net.tls_transport import BLOCK_BYTES, RECORD_BYTES, start_tls
-from lwsws.net.transport import HIGH, LOW, SENDFILE_CHUNK, ConnectionLost, Transport
-from tests.net.support import (
-    PASSES,
-    PATIENCE_SECONDS,
-    CountingSelector,
-    Recorder,
-    reset,
-    settle,
-    temporary_file,
-)
-from tests.net.tls_support import Secured, client_context, server_context
-from tests.support.certificates import Certificates
-from tests.support.programs import need
+from lwsws.net.tls_records import BLOCK_BYTES
+from lwsws.net.tls_transport import RECORD_BYTES
+from lwsws.net.transport import HIGH, LOW, SENDFILE_CHUNK, ConnectionLost
+from tests.net.support import CountingSelector, reset, settle, temporary_file
+from tests.net.tls_support import Secured
 
 # A record is longer than what it holds by a head, a nonce or type, and a tag.
 OVERHEAD = 40
@@ -311,115 +300,3 @@ class TestFiles:
         secured.transport.write_file(FileSlice(fd, 0, 10, partial(released.append, "late")))
         assert released[2:] == ["late"]
         os.close(fd)
-
-
-class Contrary(ssl.SSLSocket):
-    """OpenSSL that has to read before it can write, and the other way round, when told so."""
-
-    wants: List[str]
-
-    def write(self, data: Any) -> int:
-        """Write, or want to read."""
-        if self.wants[:1] == ["write"]:
-            self.wants.pop(0)
-            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "first read")
-        return super().write(data)
-
-    def recv_into(self, buffer: Any, nbytes: Any = None, flags: int = 0) -> int:
-        """Read, or want to write."""
-        if self.wants[:1] == ["read"]:
-            self.wants.pop(0)
-            raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "first write")
-        return super().recv_into(buffer, nbytes, flags)
-
-
-class TestCrossing:
-    """A read that must write first, or a write that must read: messages between the two OpenSSLs."""
-
-    @pytest.fixture
-    def contrary(self, reactor: Reactor, certificates: Certificates) -> Iterator[Secured]:
-        """With a socket that is contrary when told so."""
-        server = server_context(certificates)
-        server.sslsocket_class = Contrary
-        made = Secured(reactor, server, client_context(certificates))
-        made.transport.sock.wants = []  # type: ignore[attr-defined]
-        yield made.handshake()
-        made.finish()
-
-    def test_a_read_that_must_write(self, contrary: Secured, selector: CountingSelector) -> None:
-        contrary.transport.sock.wants[:] = ["read", "read"]  # type: ignore[attr-defined]
-        contrary.send(b"hello")
-        assert contrary.got.data == b"hello"
-        settle(contrary.reactor)
-        reported = selector.reported
-        settle(contrary.reactor, 20)
-        assert selector.reported == reported, "write interest is left on"
-
-    def test_a_write_that_must_read(self, contrary: Secured, selector: CountingSelector) -> None:
-        contrary.transport.sock.wants[:] = ["write"] * 3  # type: ignore[attr-defined]
-        contrary.transport.write(b"answer")
-        contrary.transport.write(b" it")
-        assert contrary.transport.size == 9
-        contrary.send(b"hello")
-        assert contrary.got.data == b"hello"
-        assert contrary.read(9) == b"answer it"
-        reported = selector.reported
-        settle(contrary.reactor, 20)
-        assert selector.reported == reported
-
-    def test_a_write_that_must_read_while_reading_is_paused(self, contrary: Secured) -> None:
-        contrary.transport.pause_reading()
-        contrary.transport.sock.wants[:] = ["write"] * 2  # type: ignore[attr-defined]
-        contrary.transport.write(b"answer")
-        contrary.send(b"hello")
-        assert contrary.read(6) == b"answer"
-        assert contrary.got.data == b""
-        contrary.transport.resume_reading()
-        settle(contrary.reactor)
-        assert contrary.got.data == b"hello"
-
-    def test_new_keys(self, reactor: Reactor, certificates: Certificates) -> None:
-        """A KeyUpdate that asks for one of ours (RFC 8446 4.6.3): `openssl s_client` sends it for K."""
-        listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(PATIENCE_SECONDS)
-        command = [need("openssl"), "s_client", "-connect", "127.0.0.1:%d" % listener.getsockname()[1]]
-        pipe = subprocess.PIPE
-        client = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
-        assert client.stdin is not None
-        assert client.stdout is not None
-        os.set_blocking(client.stdout.fileno(), False)
-        ours, _ = listener.accept()
-        ours.setblocking(False)
-        got = Recorder()
-        plain = Transport(reactor, ours, got)
-        transport = start_tls(
-            plain, server_context(certificates), "", lambda: transport.write(b"WELCOME\n")
-        )
-        said = b""
-
-        def hears(word: bytes) -> None:
-            nonlocal said
-            assert client.stdout is not None
-            for _ in range(PASSES):
-                if word in said:
-                    return
-                reactor.run_once(0.001)
-                said += client.stdout.read() or b""
-            raise AssertionError(said)
-
-        hears(b"WELCOME")
-        client.stdin.write(b"K\n")
-        client.stdin.flush()
-        hears(b"KEYUPDATE")
-        client.stdin.write(b"hello\n")
-        client.stdin.flush()
-        while got.data != b"hello\n":
-            reactor.run_once(0.01)
-        transport.write(b"NEWKEYS\n")
-        hears(b"NEWKEYS")
-        client.communicate()
-        settle(reactor)
-        assert got.events == ["data", "eof"]
-        transport.abort()
-        listener.close()
-        settle(reactor)

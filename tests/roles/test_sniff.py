@@ -1,59 +1,26 @@
-"""What connections become by their first bytes: TLS by server name, allowed http, the fallback."""
+"""What connections become by their first bytes: TLS by server name, or plain http where that is allowed."""
 
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Dict, Iterator
 
 import pytest
 
-from lwsws.roles.http import HttpRole
-from lwsws.roles.raw import RawRole
 from lwsws.wire.client_hello import MAX_BYTES
 from tests.support.certificates import Certificates, Pair
-from tests.support.docroot import file_mount
-from tests.support.peer import Bench, Peer
+from tests.support.peer import Bench
+from tests.support.tls_bench import HTTP, LOOK_AGAIN, MakeBench, benches, met, tls
 from tests.support.tls_peer import TLS12, TLS13, TlsPeer, client_context
-
-MakeBench = Callable[..., Bench]
-
-RAW = {"listen-accept-role": "raw-skt", "listen-accept-protocol": "raw-test"}
-FALLBACK = {**RAW, "fallback-listen-accept": "1"}
-HTTP = b"GET /who HTTP/1.1\r\nHost: a.test\r\n\r\n"
-
-# Seconds in which a peer that is looked at is looked at again.
-LOOK_AGAIN = 0.05
 
 
 @pytest.fixture
 def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
-    """Makes the bench of some vhosts, each with a page /who that holds its name."""
-    made = []
-
-    def make(*vhosts: Dict[str, Any], **settings: Any) -> Bench:
-        complete = []
-        for vhost in vhosts:
-            name = vhost.get("name", "a.test")
-            root = tmp_path / name
-            root.mkdir(exist_ok=True)
-            (root / "who.txt").write_text(name)
-            who = file_mount("/", root, extra_mimetypes={"*": "text/plain"})
-            (root / "who").write_text(name)
-            complete.append({"name": name, "mounts": [who], **vhost})
-        bench = Bench(tmp_path, *complete, **settings)
-        made.append(bench)
-        return bench
-
-    yield make
-    for bench in made:
-        bench.close()
-
-
-def tls(pair: Pair, **keys: Any) -> Dict[str, Any]:
-    """The keys of a TLS vhost."""
-    named = {name.replace("_", "-"): value for name, value in keys.items()}
-    return {"host-ssl-cert": str(pair.cert), "host-ssl-key": str(pair.key), **named}
+    """Makes the bench of some vhosts."""
+    with benches(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture
@@ -63,12 +30,6 @@ def three(make_bench: MakeBench, certificates: Certificates) -> Bench:
         {"name": "a.test", **tls(certificates.a)}, {"name": "b.test", **tls(certificates.b)},
         {"name": "c.test", **tls(certificates.b, client_cert_required="1",
                                  host_ssl_ca=str(certificates.ca.cert))})
-
-
-def met(bench: Bench, certificates: Certificates, name: Optional[str], host: str) -> str:
-    """The page that a TLS client gets, or the status."""
-    answer = TlsPeer(bench.connect(), certificates.ca, name).handshake().get("/who", host=host)
-    return answer.body.decode() if answer.status == 200 else str(answer.status)
 
 
 # By server name.
@@ -298,10 +259,12 @@ def test_allow_http_on_https(make_bench: MakeBench, certificates: Certificates) 
     demand = {"client_cert_required": "1", "host_ssl_ca": str(certificates.ca.cert)}
     bench = make_bench(
         {"name": "b.test", **tls(certificates.b), "sts": "1"},
-        {"name": "a.test", **tls(certificates.a, **allow)},
+        {"name": "a.test", **tls(certificates.a, **allow), "sts": "1"},
         {"name": "c.test", **tls(certificates.b, **allow, **demand)},
         {"name": "d.test", **tls(certificates.b, allow_non_tls="1", redirect_http="1"), "sts": "1"})
-    assert bench.connect().get("/who", host="a.test").body == b"a.test"
+    plain = bench.connect().get("/who", host="a.test")
+    assert plain.body == b"a.test"
+    assert plain.get("strict-transport-security") is None
     for host in ("b.test", "c.test", "who.test"):
         for _ in range(3):
             refused = bench.connect().get("/who", host=host)
@@ -330,127 +293,18 @@ def test_what_is_no_http_gets_400_where_http_is_allowed(
     assert peer.answer().status == 400
 
 
-# The fallback.
-
-
-def role_of(peer: Peer) -> type:
-    return type(peer.connection.role)
-
-
-def test_fallback_on_a_tls_port_gets_all_bytes(make_bench: MakeBench, certificates: Certificates) -> None:
-    bench = make_bench({**tls(certificates.a, allow_non_tls="1"), **FALLBACK})
-    for beginning in (b"SSH-2.0-x\r\n", HTTP, b"\x16\x03\x01\x00\x04\x0e\x00\x00\x00", b"\x00",
-                      b"\x16\x02abc"):
-        peer = bench.connect()
-        peer.send(beginning)
-        assert role_of(peer) is RawRole
-        assert peer.receive() == beginning
-    split = bench.connect()
-    for byte in b"\x16\x03\x01\x00\x04\x0e\x00\x00\x00":
-        split.send(bytes((byte,)))
-    bench.advance(LOOK_AGAIN)
-    assert split.receive() == b"\x16\x03\x01\x00\x04\x0e\x00\x00\x00"
-    assert met(bench, certificates, "a.test", "a.test") == "a.test"
-
-
-def test_fallback_beside_http_on_a_tls_port(make_bench: MakeBench, certificates: Certificates) -> None:
-    bench = make_bench({**tls(certificates.a, allow_non_tls="1", redirect_http="1"), **FALLBACK})
-    assert bench.connect().get("/who", host="a.test").status == 301
-    peer = bench.connect()
-    peer.send(b"SSH-2.0-x\r\n")
-    assert peer.receive() == b"SSH-2.0-x\r\n"
-
-
-def test_fallback_on_a_plain_port(make_bench: MakeBench) -> None:
-    bench = make_bench(FALLBACK)
-    peer = bench.connect()
-    assert peer.get("/who", host="a.test").body == b"a.test"
-    assert role_of(peer) is HttpRole
-    peer.send(b"SSH-2.0-x\r\n")     # too late to be anything but a bad request
-    assert peer.answer().status == 400
-    for beginning in (b"NOTHTTP \x01\x02\r\n", b"get /who HTTP/1.1\r\n", b"GET nothing", b"\x16\x03\x01",
-                      b"QUIT\r\n"):
-        peer = bench.connect()
-        peer.send(beginning)
-        assert peer.receive() == beginning
-    # HTTP, though a bad one.
-    assert bench.connect().ask("GET / HTTP/1.1").status == 400
-
-
-def test_an_unfinished_method_is_http_no_more_at_its_deadline(make_bench: MakeBench) -> None:
-    bench = make_bench(FALLBACK)
-    peer = bench.connect()
-    peer.send(b"GE")
-    bench.advance(4.9)
-    assert not peer.receive()
-    bench.advance(0.2)
-    assert peer.receive() == b"GE"
-
-
-@pytest.mark.parametrize("over_tls", [False, True])
-def test_who_says_nothing_gets_the_fallback_after_a_while(
-        make_bench: MakeBench, certificates: Certificates, over_tls: bool) -> None:
-    """Where the server speaks first, the client waits."""
-    keys = tls(certificates.a, allow_non_tls="1") if over_tls else {}
-    bench = make_bench({**keys, **FALLBACK})
-    peer = bench.connect()
-    bench.advance(1.9)
-    assert role_of(peer) is not RawRole
-    bench.advance(0.2)
-    assert role_of(peer) is RawRole
-    peer.send(b"hello")
-    assert peer.receive() == b"hello"
-
-
-def test_fallback_wait_0_is_never(make_bench: MakeBench) -> None:
-    bench = make_bench({**FALLBACK, "fallback-wait": "0"})
-    peer = bench.connect()
-    bench.advance(9.9)
-    assert role_of(peer) is not RawRole
-    bench.advance(0.2)
-    assert peer.closed
-
-
-def test_who_leaves_without_a_word_gets_nothing(make_bench: MakeBench) -> None:
-    peer = make_bench(FALLBACK).connect()
-    peer.half_close()
-    assert peer.closed
-
-
-def test_fallback_without_allow_non_tls_is_none(make_bench: MakeBench, certificates: Certificates) -> None:
-    peer = make_bench({**tls(certificates.a), **FALLBACK}).connect()
-    peer.send(b"SSH-2.0-x\r\n")
-    assert peer.closed
-
-
-def test_the_fallback_is_no_way_around_a_demand_for_certificates(
+def test_a_session_does_not_outlive_the_certificate_of_the_client(
         make_bench: MakeBench, certificates: Certificates) -> None:
-    demand = {"client_cert_required": "1", "host_ssl_ca": str(certificates.ca.cert)}
-    guarded = tls(certificates.a, allow_non_tls="1", **demand)
-    peer = make_bench({**guarded, **FALLBACK, "apply-listen-accept": "1"}).connect()
-    peer.send(b"hello without certificate\n")
-    assert peer.closed
-    # Where only the site is guarded, the fallback is something else.
-    peer = make_bench({**guarded, **FALLBACK}).connect()
-    peer.send(b"SSH-2.0-x\r\n")
-    assert peer.receive() == b"SSH-2.0-x\r\n"
-
-
-# Raw vhosts.
-
-
-def test_apply_listen_accept(make_bench: MakeBench) -> None:
-    peer = make_bench({**RAW, "apply-listen-accept": "1"}).connect()
-    assert role_of(peer) is RawRole
-    peer.send(HTTP)
-    assert peer.receive() == HTTP
-
-
-def test_apply_listen_accept_inside_tls(make_bench: MakeBench, certificates: Certificates) -> None:
-    bench = make_bench(tls(certificates.a),
-                       {"name": "b.test", **tls(certificates.b), **RAW, "apply-listen-accept": "1"})
-    peer = TlsPeer(bench.connect(), certificates.ca, "b.test").handshake()
-    peer.send(b"\x00\x01 raw")
-    assert peer.receive() == b"\x00\x01 raw"
-    assert met(bench, certificates, "a.test", "a.test") == "a.test"
-    assert met(bench, certificates, "a.test", "b.test") == "421"
+    """TLS 1.2 by session id, which Python cannot switch off; the clock of the bench is years ahead."""
+    bench = make_bench({"name": "a.test", **tls(certificates.a, client_cert_required="1",
+                                                host_ssl_ca=str(certificates.ca.cert))})
+    context = client_context(certificates.ca, TLS12, own=certificates.client)
+    ahead, bench.context.wall_clock = bench.context.wall_clock, time.time
+    first = TlsPeer(bench.connect(), context, "a.test").handshake()
+    again = TlsPeer(bench.connect(), context, "a.test", first.tls.session).handshake()
+    assert again.tls.session_reused
+    assert again.get("/who").status == 200
+    bench.context.wall_clock = lambda: ahead() + 10 * 365 * 86400
+    late = TlsPeer(bench.connect(), context, "a.test", first.tls.session).handshake()
+    assert late.tls.session_reused
+    assert late.peer.closed

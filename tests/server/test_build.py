@@ -14,7 +14,9 @@ from lwsws.handlers.file import FileHandler
 from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
 from lwsws.net.reactor import Reactor
+from lwsws.roles.proxy_header import ProxyHeaderRole
 from lwsws.server.build import BuildError, Listening, Site, build
+from tests.support.certificates import Certificates
 from tests.support.docroot import open_fds
 from tests.support.peer import Bench, load_config, write_config
 
@@ -83,12 +85,11 @@ def match(vhost: Vhost, path: str) -> MountPoint:
 
 def test_what_is_meant_for_a_raw_protocol_is_never_served_as_http(builder: Builder) -> None:
     raw = {"listen-accept-role": "raw-skt", "listen-accept-protocol": "x", "apply-listen-accept": "1"}
-    site = builder.site({"name": "b.test", "port": "443", **raw}, {})
+    # Nor is another vhost that shares its port, whose first vhost it is.
+    site = builder.site({"name": "b.test", "port": "443", **raw}, {"name": "c.test", "port": "443"}, {})
     assert [str(item.endpoint) for item in site.listening] == ["0.0.0.0:7681"]
     where = f"{builder.directory}/etc/conf.d/test:1:"
-    fault, left_out = site.warnings[:2]
-    assert fault.startswith(where)
-    assert "listen-accept-protocol: there is no protocol 'x'" in fault
+    left_out, = site.warnings
     assert left_out.startswith(where)
     reason = "there is no protocol for its raw connections"
     assert left_out.endswith(f": vhosts[0]: not listening for b.test: {reason}")
@@ -101,6 +102,18 @@ def test_without_its_certificate_nothing_is_built(builder: Builder, keys: Dict[s
         builder.site({"name": "b.test", "port": "443", **keys}, {})
 
 
+def test_the_first_vhost_of_a_port_decides_whom_to_believe_even_if_it_is_not_served(
+    builder: Builder, certificates: Certificates
+) -> None:
+    """LESSONS 3.33."""
+    tls = {"port": "443", "host-ssl-cert": str(certificates.a.cert), "host-ssl-key": str(certificates.a.key)}
+    raw = {"listen-accept-protocol": "x", "apply-listen-accept": "1", "proxy-protocol-from": "192.0.2.1"}
+    site = builder.site({"name": "b.test", **tls, **raw}, tls)
+    first_role = site.listening[0].reception.first_role
+    assert type(first_role(("192.0.2.1", 1))) is ProxyHeaderRole
+    assert type(first_role(("192.0.2.2", 1))) is not ProxyHeaderRole
+
+
 def test_certificates_that_may_come_later(builder: Builder) -> None:
     site = builder.site({"port": "443", "host-ssl-cert": "/nowhere/c", "ignore-missing-cert": "1"}, {})
     assert [str(item.endpoint) for item in site.listening] == ["0.0.0.0:443", "0.0.0.0:7681"]
@@ -108,12 +121,13 @@ def test_certificates_that_may_come_later(builder: Builder) -> None:
 
 
 def test_warnings_name_file_and_line_of_what_comes_later(builder: Builder) -> None:
-    site = builder.site({"mounts": [mount(), mount("/c", "cgi:///bin/true")], "ws-protocols": [{"p": {}}]})
+    site = builder.site({"mounts": [mount(), mount("/c", "cgi:///bin/true")],
+                         "ws-protocols": [{"lws-status": {}}]})
     where = f"{builder.directory}/etc/conf.d/test:1:"
     assert all(warning.startswith(where) for warning in site.warnings)
     text = "\n".join(site.warnings)
     assert "vhosts[0].mounts[1].origin: cgi:// is not served by this version yet" in text
-    assert "the protocol 'p' is not offered" in text
+    assert "the protocol 'lws-status' is not offered by this version yet" in text
 
 
 def test_a_configuration_of_what_is_served_warns_of_nothing(builder: Builder) -> None:

@@ -9,21 +9,66 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from lwsws.net.tls import ServerSettings
-from lwsws.net.tls_socket import NamedSocket
+from lwsws.net.tls_object import NamedObject
 from tests.support.certificates import Pair
 
 # Each turn moves one flight at least, and no handshake has as many.
 TURNS = 20
 
 
+class Accepted:
+    """The server's end: its OpenSSL has no socket, as in a TlsTransport."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, expected: str) -> None:
+        """`expected` is the server name that our reader has found."""
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        if isinstance(self.tls, NamedObject):
+            self.tls.expected_name = expected
+
+    def receive(self) -> None:
+        """Let OpenSSL have what has come."""
+        try:
+            data = self._sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def do_handshake(self) -> None:
+        """As that of an SSLSocket."""
+        self.receive()
+        try:
+            self.tls.do_handshake()
+        finally:
+            self._sock.sendall(self._outgoing.read())
+
+    def recv(self, count: int) -> bytes:
+        """As that of an SSLSocket that takes nothing but a close_notify for an end."""
+        self.receive()
+        return self.tls.read(count)
+
+    def sendall(self, data: bytes) -> None:
+        """Send `data`, for which there must be room."""
+        self.tls.write(data)
+        self._sock.sendall(self._outgoing.read())
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+
 class Ends(NamedTuple):
     """Both ends of a connection, and why there is none ("" if there is): what the server says, what the
     client heard of it."""
 
-    server: ssl.SSLSocket
+    server: Accepted
     client: ssl.SSLSocket
     failure: str
     heard: str
@@ -40,9 +85,7 @@ def shake(server: ssl.SSLContext, client: ssl.SSLContext, name: Optional[str] = 
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
-    accepted = server.wrap_socket(ours, server_side=True, do_handshake_on_connect=False)
-    if isinstance(accepted, NamedSocket):
-        accepted.expected_name = (name or "") if expected is None else expected
+    accepted = Accepted(ours, server, (name or "") if expected is None else expected)
     made = client.wrap_socket(theirs, server_hostname=name, do_handshake_on_connect=False, session=session)
     heard, failure = "wanted", "wanted"
     for _ in range(TURNS):
@@ -56,7 +99,7 @@ def shake(server: ssl.SSLContext, client: ssl.SSLContext, name: Optional[str] = 
     return Ends(accepted, made, failure, heard)
 
 
-def step(sock: ssl.SSLSocket) -> str:
+def step(sock: Union[Accepted, ssl.SSLSocket]) -> str:
     """Go on with the handshake: "" if it is done, "wanted" if the other side has to, else why it failed."""
     try:
         sock.do_handshake()
