@@ -8,6 +8,7 @@ begins with `file:line:`; so a checker is tested by giving it a small bad snippe
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Union
 
@@ -43,6 +44,7 @@ def parse(path: str, text: str) -> Source:
     return Source(path, module, text.splitlines(), tree)
 
 
+@lru_cache(maxsize=1)   # parsing takes longer than most rules take to look
 def read(*places: str) -> List[Source]:
     """All Python files at or below `places` (files or folders below the root), in order of their paths."""
     files: Set[Path] = set()
