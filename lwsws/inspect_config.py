@@ -17,6 +17,7 @@ from lwsws.process.privileges import PrivilegeError, drop
 from lwsws.server.build import BuildError, build
 from lwsws.server.explain import explain, without_logs
 from lwsws.server.identity import Identity, resolve
+from lwsws.server.plugins import make_protocols
 from lwsws.server.verify import verify
 
 
@@ -76,6 +77,8 @@ def _load(directory: str, data_dir: str) -> Tuple[Optional[Config], List[Fault],
     faults = list(loaded.faults)
     if loaded.config is not None:
         faults += verify(loaded.config)
+        for vhost in loaded.config.vhosts:
+            faults += make_protocols(vhost).faults
     return loaded.config, faults, loaded.notices
 
 

@@ -87,7 +87,7 @@ def _mountpoints(vhost: VhostConfig) -> Iterator[Fault]:
         first = seen.setdefault((mount.mountpoint, mount.exact_match), mount)
         if first is not mount:
             yield fault_at(mount, "mountpoint", f'"{mount.mountpoint}" is already the mountpoint of '
-                                              f"{first.path} ({first.where}), which gets all its requests")
+                                                f"{first.path} ({first.where}), which gets all its requests")
 
 
 def _names(vhosts: Sequence[VhostConfig]) -> Iterator[Fault]:
@@ -100,7 +100,7 @@ def _names(vhosts: Sequence[VhostConfig]) -> Iterator[Fault]:
         for first in owners:
             if first is not vhost:
                 yield fault_at(vhost, "name", f'"{vhost.name}" is already the name of {first.path} '
-                                            f"({first.where}) on {at}, which gets all its requests")
+                                              f"({first.where}) on {at}, which gets all its requests")
                 break
 
 
@@ -110,7 +110,7 @@ def _listeners(vhosts: Sequence[VhostConfig]) -> Iterator[Fault]:
     for vhost in vhosts:
         at = address(vhost)
         if not at.families or (vhost.unix_socket and not vhost.interface):
-            continue  # told already by _one_vhost
+            continue  # told already by _place
         others = by_port.setdefault(at.port, {})
         for other_at, other in others.items():
             if at.overlaps(other_at):
@@ -123,14 +123,14 @@ def _neighbours(vhost: VhostConfig, at: Address, other: VhostConfig, other_at: A
     name = f"{other.path} ({other.where})"
     if at.interface != other_at.interface:
         yield fault_at(vhost, "interface", f"{at} and {other_at} of {name} cannot both be listened on: give "
-                                         "both vhosts the same interface, or neither of them all")
+                                           "both vhosts the same interface, or neither of them all")
     elif bool(vhost.host_ssl_cert) != bool(other.host_ssl_cert):
         with_tls, without = (vhost.path, name) if vhost.host_ssl_cert else (name, vhost.path)
         yield fault_at(vhost, "port", f"on {at}, {with_tls} has TLS (host-ssl-cert) and {without} has not: "
-                                    "give both a certificate, or one of them another port", True)
+                                      "give both a certificate, or one of them another port", True)
     elif vhost.unix_socket and vhost.unix_socket_perms not in ("", other.unix_socket_perms):
         yield fault_at(vhost, "unix-socket-perms", f"{name} gives the same socket to another user and group. "
-                                                 "Those of the first vhost count")
+                                                   "Those of the first vhost count")
 
 
 # What holds for all connections of a listener, though each vhost can say it.
@@ -180,8 +180,7 @@ def _raw_in_the_clear(group: Sequence[VhostConfig], why: str) -> Iterator[Fault]
 
 def _fallbacks(group: Sequence[VhostConfig], at: str) -> Iterator[Fault]:
     """Fallbacks after the first one, where they are not the same."""
-    falling = [vhost for vhost in group
-               if vhost.fallback_listen_accept and (vhost.allow_non_tls or not vhost.host_ssl_cert)]
+    falling = [vhost for vhost in group if vhost.has_fallback]
     for vhost in falling[1:]:
         if _fallback(vhost) != _fallback(falling[0]):
             name = f"{falling[0].path} ({falling[0].where})"

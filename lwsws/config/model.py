@@ -160,6 +160,25 @@ class VhostConfig(NamedTuple):
     path: str = ""
     positions: Mapping[str, Position] = NO_POSITIONS
 
+    @property
+    def takes_all_raw(self) -> bool:
+        """Whether all connections of an address with this first vhost are raw: nothing tells them apart."""
+        return self.apply_listen_accept and not self.host_ssl_cert
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether what is no TLS, or no http, falls back to its raw protocol; never past a demand for
+        certificates to the protocol that is behind it."""
+        if self.host_ssl_cert and not self.allow_non_tls:
+            return False
+        return self.fallback_listen_accept and not (self.client_cert_required and self.apply_listen_accept)
+
+    @property
+    def is_in_the_clear_too(self) -> bool:
+        """Whether plain http may reach it on its TLS port; never past a demand for certificates."""
+        return (self.allow_non_tls and self.allow_http_on_https and not self.client_cert_required
+                and not self.apply_listen_accept)
+
 
 class GlobalConfig(NamedTuple):
     """The `global` sections of all files, a later one winning."""

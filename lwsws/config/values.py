@@ -120,12 +120,16 @@ def _bool(entry: Entry, node: Node) -> Optional[bool]:
     if text is None:
         return None
     word = text.strip().lower()
-    if word not in TRUE_WORDS and word not in FALSE_WORDS:
-        if re.fullmatch(_DECIMAL, word):
-            return float(word) != 0
+    if word not in TRUE_WORDS and word not in FALSE_WORDS and not re.fullmatch(_DECIMAL, word):
         entry.odd(node, f'"{text[:40]}" is neither yes nor no: write "yes" or "no", "on" or "off", '
                         '"1" or "0", true or false. It counts as no')
-    return word in TRUE_WORDS
+    return says_yes(text)
+
+
+def says_yes(text: str) -> bool:
+    """Whether `text` is true, on, yes or a number other than 0."""
+    word = text.strip().lower()
+    return word in TRUE_WORDS or (re.fullmatch(_DECIMAL, word) is not None and float(word) != 0)
 
 
 def _choice(entry: Entry, node: Node) -> Optional[str]:

@@ -34,9 +34,13 @@ SEND = "peer does not take the answer"
 DRAIN = "rest of the request body"
 
 
+# The name of all peers on unix sockets.
+UNIX_PEER = "unix"
+
+
 def peer_name(address: Any) -> str:
     """The peer's address as logs and limits name it; unix sockets have none."""
-    return address[0] if isinstance(address, tuple) and address else "unix"
+    return address[0] if isinstance(address, tuple) and address else UNIX_PEER
 
 
 class Connection:

@@ -10,7 +10,7 @@ the client: the set is `bound` to it, and a Host that names another one is refus
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, FrozenSet, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, FrozenSet, List, Optional, Sequence, Tuple
 
 from lwsws.core.answers import Answers
 from lwsws.wire.http1_write import fixed_fields
@@ -18,7 +18,6 @@ from lwsws.wire.http1_write import fixed_fields
 if TYPE_CHECKING:
     from lwsws.core.accesslog import AccessLog
     from lwsws.core.handler import Handler
-    from lwsws.core.protocol import Protocol
     from lwsws.core.routing import Routes
     from lwsws.net.tls import ServerTls
 
@@ -75,7 +74,7 @@ class Vhost:
     """One site: its lower-case name, its routes and what its answers have in common."""
 
     __slots__ = ("name", "routes", "headers", "keepalive", "max_body", "access_log", "error_document",
-                 "strict_host", "tls", "allow_sni_mismatch", "protocols")
+                 "strict_host", "tls", "allow_sni_mismatch")
 
     def __init__(self, name: str, routes: Routes, headers: HeaderSet, keepalive: float, max_body: int,
                  access_log: Optional[AccessLog] = None, error_document: str = "",
@@ -91,7 +90,6 @@ class Vhost:
         self.tls: Optional[ServerTls] = None
         # Requests over TLS may reach it though the server name chose another vhost.
         self.allow_sni_mismatch = False
-        self.protocols: Mapping[str, Protocol] = {}
 
     @property
     def demands_certificate(self) -> bool:

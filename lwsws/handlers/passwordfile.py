@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import hmac
 import os
-import stat
 import time
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
 from lwsws import log
 from lwsws.handlers.attempts import Failures, Verified
 from lwsws.handlers.passwords import MAX_FILE_BYTES, is_hash, needs_worker, unsupported
+from lwsws.net.regular_file import read_regular_file
 
 # Seconds between two looks at the file.
 LOOK_INTERVAL = 1.0
@@ -121,7 +121,7 @@ class PasswordFile:
             return
         self._next_look = now + LOOK_INTERVAL
         try:
-            data = self._read()
+            data = read_regular_file(self.path, MAX_FILE_BYTES)
         except OSError as error:
             self._lock_out(error.strerror or str(error))
             return
@@ -130,22 +130,6 @@ class PasswordFile:
         if state != self._state:
             self._state = state
             self._take(data)
-
-    def _read(self) -> bytes:
-        # O_NONBLOCK: a FIFO under that name must not stop the server.
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(0, "not a regular file")
-            data = b""
-            while len(data) <= MAX_FILE_BYTES:
-                piece = os.read(fd, MAX_FILE_BYTES + 1 - len(data))
-                if not piece:
-                    return data
-                data += piece
-            raise OSError(0, f"larger than {MAX_FILE_BYTES} bytes")
-        finally:
-            os.close(fd)
 
     def _lock_out(self, why: str) -> None:
         state = why.encode()

@@ -39,10 +39,24 @@ SCOPE_LINK = 0x20
 IFA_F_DADFAILED = 0x08
 IFA_F_TENTATIVE = 0x40
 
+# sun_path of unix(7), less the NUL at its end.
+MAX_SOCKET_PATH = 107
+
 # Not there yet, but may come: an interface that is plugged in later, an address that is still tentative.
 NOT_YET = frozenset((errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO))
 # How often to look whether it has come.
 RETRY_SECONDS = 2.0
+
+
+def address_family(text: str) -> int:
+    """AF_INET or AF_INET6 if `text` is an IP address (IPv6 with or without %scope), else 0 (AF_UNSPEC)."""
+    for family, address in ((socket.AF_INET, text), (socket.AF_INET6, text.partition("%")[0])):
+        try:
+            socket.inet_pton(family, address)
+        except (OSError, ValueError):
+            continue
+        return int(family)
+    return 0
 
 
 def listen_tcp(

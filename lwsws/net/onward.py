@@ -16,13 +16,13 @@ import re
 import socket
 from typing import NamedTuple, Tuple
 
+from lwsws.net.addresses import MAX_SOCKET_PATH, address_family
+
 FAMILIES = {"ipv4": int(socket.AF_INET), "ipv6": int(socket.AF_INET6)}
 FAMILY_WORDS = {family: word for word, family in FAMILIES.items()}
 ANY_FAMILY = int(socket.AF_UNSPEC)
 
 MAX_PORT = 65535
-# sun_path of unix(7), less the NUL at its end.
-MAX_SOCKET_PATH = 107
 # RFC 1035 2.3.4, as text without the dot at the end.
 MAX_NAME = 253
 # An underscore is no part of a host name, but some name servers have such hosts.
@@ -48,7 +48,7 @@ class Onward(NamedTuple):
     @property
     def is_literal(self) -> bool:
         """Whether `host` is an address, so that there is nothing to look up."""
-        return literal_family(self.host) != ANY_FAMILY
+        return address_family(self.host) != ANY_FAMILY
 
     def __str__(self) -> str:
         """As a configuration would have it, the family only where it makes a difference."""
@@ -58,17 +58,6 @@ class Onward(NamedTuple):
             return f"[{self.host}]:{self.port}"
         prefix = "" if self.is_literal or not self.family else FAMILY_WORDS[self.family] + ":"
         return f"{prefix}{self.host}:{self.port}"
-
-
-def literal_family(host: str) -> int:
-    """AF_INET or AF_INET6 if `host` is an address (IPv6 with or without %scope), else ANY_FAMILY."""
-    for family, text in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
-        try:
-            socket.inet_pton(family, text)
-        except (OSError, ValueError):
-            continue
-        return int(family)
-    return ANY_FAMILY
 
 
 def parse_onward(text: str) -> Onward:
@@ -89,7 +78,7 @@ def _parse(text: str) -> Onward:
         host, port = _split(rest)
         return Onward(host, port, _checked_family(host, FAMILIES[word]))
     host, port = _split(text)
-    return Onward(host, port, literal_family(host))
+    return Onward(host, port, address_family(host))
 
 
 def _unix(path: str) -> Onward:
@@ -105,7 +94,7 @@ def _unix(path: str) -> Onward:
 
 def _checked_family(host: str, family: int) -> int:
     """`family`, if `host` can belong to it."""
-    if literal_family(host) not in (ANY_FAMILY, family):
+    if address_family(host) not in (ANY_FAMILY, family):
         raise ValueError(f'"{host}" has no place after "{FAMILY_WORDS[family]}:"')
     return family
 
@@ -118,7 +107,7 @@ def _split(text: str) -> Tuple[str, int]:
         host, port = text[1:end], text[end + 2:]
         if end < 0 or text[end + 1:end + 2] != ":":
             raise ValueError('write the port as well, behind the bracket: "[::1]:22"')
-        if literal_family(host) != socket.AF_INET6:
+        if address_family(host) != socket.AF_INET6:
             raise ValueError(f'"{host}" is no IPv6 address, and only those stand in brackets')
     elif text.count(":") > 1:
         raise ValueError('an IPv6 address stands in brackets, with the port behind them: "[::1]:22"')
@@ -132,7 +121,7 @@ def _split(text: str) -> Tuple[str, int]:
 
 
 def _check_name(host: str) -> None:
-    if literal_family(host) == socket.AF_INET:
+    if address_family(host) == socket.AF_INET:
         return
     if host.replace(".", "").isdigit():
         raise ValueError(f'"{host}" is no IPv4 address')

@@ -311,9 +311,12 @@ def _words(text: str) -> List[str]:
 
 def unknown_ciphers(text: str) -> List[str]:
     """The words of a list of ciphers that stand for none of TLS 1.2, which OpenSSL passes over in silence."""
+    words = _words(text)
+    if not words:
+        return []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     unknown = []
-    for word in _words(text):
+    for word in words:
         if word[0] in "!-+@":   # to take some away or to sort; as harmless as a word that fits nothing
             continue
         try:

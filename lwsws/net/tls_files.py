@@ -13,9 +13,9 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-import stat
 from typing import Sequence, Tuple
 
+from lwsws.net.regular_file import NotRegular, TooLarge, read_regular_file
 from lwsws.wire.certificate import Certificate, read_certificate
 
 # The certificates of all public authorities together have a quarter of a megabyte.
@@ -73,28 +73,16 @@ def read_pem(part: str, path: str) -> bytes:
 
 def _read(part: str, path: str) -> bytes:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            return _read_fd(part, path, fd)
-        finally:
-            os.close(fd)
+        return read_regular_file(path, MAX_FILE_BYTES)
+    except NotRegular:
+        raise TlsError(part, f"{path!r} is not a file") from None
+    except TooLarge as error:
+        raise TlsError(part, f"{path!r} is {error.strerror}") from None
     except FileNotFoundError:
         raise TlsError(part, f"there is no file {path!r}", errno.ENOENT) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise TlsError(part, f"cannot read {path!r}: {reason}", error.errno or errno.EIO) from None
-
-
-def _read_fd(part: str, path: str, fd: int) -> bytes:
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise TlsError(part, f"{path!r} is not a file")
-    data = b""
-    while len(data) <= MAX_FILE_BYTES:
-        piece = os.read(fd, MAX_FILE_BYTES + 1 - len(data))
-        if not piece:
-            return data
-        data += piece
-    raise TlsError(part, f"{path!r} is larger than {MAX_FILE_BYTES} bytes")
 
 
 def leaf_certificate(path: str) -> Certificate:

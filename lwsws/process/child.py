@@ -21,7 +21,6 @@ from lwsws.handlers.openat2 import kernel_openat2
 from lwsws.net.reactor import Reactor
 from lwsws.process.privileges import PrivilegeError, drop
 from lwsws.server.build import BuildError, Listening
-from lwsws.server.gates import has_fallback
 from lwsws.server.identity import resolve
 from lwsws.server.service import BindError, Service
 from lwsws.server.verify import verify
@@ -77,8 +76,8 @@ def _serve(config: Config, reactor: Reactor) -> int:
 
 def _open_and_run(service: Service, config: Config, reactor: Reactor) -> int:
     try:
-        for warning in service.site.warnings:
-            log.warn(warning)
+        for warning in (*service.site.faults, *service.site.warnings):
+            log.warn(str(warning))
         if not service.site.listening:
             log.err("not starting: nothing is left to listen on")
             return 1
@@ -153,7 +152,7 @@ def vhost_lines(vhost: VhostConfig) -> Iterator[str]:
     scheme, usual = ("https", 443) if vhost.host_ssl_cert else ("http", 80)
     port = "" if vhost.port == usual else f":{vhost.port}"
     place = f"unix:{vhost.interface}" if vhost.unix_socket else f"{vhost.name}{port}"
-    if vhost.apply_listen_accept or has_fallback(vhost):
+    if vhost.apply_listen_accept or vhost.has_fallback:
         which = "what is not TLS" if vhost.host_ssl_cert else "what is not http"
         if vhost.apply_listen_accept:
             which = "all connections"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from lwsws.config.crosscheck import pending
-from lwsws.config.model import Config, GlobalConfig, MountConfig, VhostConfig
+from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import AccessLog
 from lwsws.core.answers import Answers, Room
 from lwsws.core.context import Limits
@@ -22,7 +22,7 @@ from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
 from lwsws.net.reactor import Reactor
 from lwsws.server.endpoints import Endpoint, share
-from lwsws.server.gates import Reception, Served, is_all_raw, is_served_in_the_clear, receive
+from lwsws.server.gates import Reception, Served, receive
 from lwsws.server.plugins import VhostProtocols, make_protocols, raw_factory
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ class Listening(NamedTuple):
 
 
 class Site(NamedTuple):
-    """All that one configuration serves; `left_out` are the vhosts that it does not serve, and why."""
+    """All that one configuration serves.
+
+    `left_out` are the vhosts that it does not serve, and why; `warnings` say what is asked for and not had.
+    """
 
     listening: Tuple[Listening, ...]
     access_logs: Tuple[AccessLog, ...]
@@ -52,6 +55,11 @@ class Site(NamedTuple):
     protocols: Tuple[VhostProtocols, ...]
     left_out: Tuple[Tuple[VhostConfig, str], ...]
     warnings: Tuple[str, ...]
+
+    @property
+    def faults(self) -> List[Fault]:
+        """What is wrong with the options and names of its protocols."""
+        return [fault for offered in self.protocols for fault in offered.faults]
 
     @property
     def certified(self) -> List[ServerTls]:
@@ -76,16 +84,15 @@ def build(config: Config, reactor: Reactor) -> Site:
             left_out.append((vhost, "there is no protocol for its raw connections"))
             continue
         built = build_vhost(vhost, config.globals, shared)
-        built.protocols = offered.by_name
         in_the_clear = built
-        if vhost.sts and is_served_in_the_clear(vhost):
+        if vhost.sts and vhost.is_in_the_clear_too:
             # RFC 6797 7.2: no Strict-Transport-Security over plain http.
             in_the_clear = build_vhost(vhost._replace(sts=False, host_ssl_cert=""), config.globals, shared)
         served[id(vhost)] = Served(vhost, built, in_the_clear, raw)
     listening = []
     for endpoint, sharing in share(config.vhosts):
         here = [served[id(vhost)] for vhost in sharing if id(vhost) in served]
-        if not here or (is_all_raw(sharing[0]) and here[0].config is not sharing[0]):
+        if not here or (sharing[0].takes_all_raw and here[0].config is not sharing[0]):
             continue    # the whole address is meant for a protocol that there is not
         reception = receive(here, sharing[0], lambda: Answers(reactor, room))
         configs, vhosts = zip(*[(one.config, one.vhost) for one in here])

@@ -13,6 +13,7 @@ import socket
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from lwsws.config.model import VhostConfig
+from lwsws.net.addresses import address_family
 
 # Lower ports can be bound by root only, or with CAP_NET_BIND_SERVICE.
 PRIVILEGED_PORTS = 1024
@@ -51,17 +52,6 @@ class Endpoint(NamedTuple):
     def is_wildcard(self) -> bool:
         """Listens on every address of the machine."""
         return self.host in ("0.0.0.0", "::")
-
-
-def address_family(text: str) -> int:
-    """AF_INET or AF_INET6 if `text` is an IP address (IPv6 with or without %scope), else 0."""
-    for family, address in ((socket.AF_INET, text), (socket.AF_INET6, text.partition("%")[0])):
-        try:
-            socket.inet_pton(family, address)
-        except OSError:
-            continue
-        return family
-    return 0
 
 
 def endpoints_of(vhost: VhostConfig) -> List[Endpoint]:

@@ -17,11 +17,10 @@ from lwsws.core.errorpage import error_page
 from lwsws.core.exchange import Exchange
 from lwsws.core.vhost import VhostSet
 from lwsws.handlers.file import DEFAULT_FILE
+from lwsws.net.addresses import address_family
 from lwsws.net.reactor import Reactor
 from lwsws.server.ask import Outcome, ask
 from lwsws.server.build import Listening, Site, build
-from lwsws.server.endpoints import address_family
-from lwsws.server.gates import is_served_in_the_clear
 from lwsws.server.question import Question, Unaskable, reaches, read_url
 from lwsws.wire.http1_write import REASONS
 
@@ -155,7 +154,7 @@ class Explainer:
         config = listening.configs[index]
         self._say("vhost", f"{config.name}  ({config.where}: {config.path}; {_why_vhost(vhosts, exchange)})")
         chosen = exchange.mount
-        if not question.is_secure and config.host_ssl_cert and not is_served_in_the_clear(config):
+        if not question.is_secure and config.host_ssl_cert and not config.is_in_the_clear_too:
             self._say("mount", "none: it is plain http on a TLS port")
             return None
         if chosen is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 
 from lwsws.config.model import VhostConfig
 from lwsws.core.answers import Answers
-from lwsws.core.connection import peer_name
+from lwsws.core.connection import UNIX_PEER, peer_name
 from lwsws.core.handler import Handler
 from lwsws.core.role import Role, RoleFactory
 from lwsws.core.routing import Routes
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from lwsws.roles.sniff import SecureSites
 
 MakeAnswers = Callable[[], Answers]
-
-# What `peer_name` calls peers on a unix socket.
-UNIX_PEER = "unix"
 
 STS_NAME = STS_FIELD[0].lower()
 
@@ -71,11 +68,6 @@ class Reception(NamedTuple):
         return next((each for each in self.secure if each.bound is chosen), None)
 
 
-def is_all_raw(first: VhostConfig) -> bool:
-    """Whether all connections of an address with this first vhost are raw: no name could tell them apart."""
-    return first.apply_listen_accept and not first.host_ssl_cert
-
-
 def receive(served: Sequence[Served], first: VhostConfig, make_answers: MakeAnswers) -> Reception:
     """The reception of an address that `served` share, in the order of the configuration; `first` is the
     first vhost that is configured there, served or not."""
@@ -88,7 +80,7 @@ def receive(served: Sequence[Served], first: VhostConfig, make_answers: MakeAnsw
 
 def _in_the_clear(served: Sequence[Served], make_answers: MakeAnswers) -> Reception:
     """A port without TLS."""
-    if is_all_raw(served[0].config) and served[0].raw is not None:
+    if served[0].config.takes_all_raw and served[0].raw is not None:
         return Reception(_ignoring_address(served[0].raw))
     vhosts = VhostSet([one.vhost for one in served], make_answers())
     http = functools.partial(HttpRole, vhosts)
@@ -133,17 +125,9 @@ def _fallback(served: Sequence[Served]) -> Optional[Tuple[RoleFactory, float]]:
     """What makes the fallback role of an address, and the seconds that a silent client waits for it."""
     for one in served:
         config = one.config
-        if one.raw is not None and has_fallback(config):
+        if one.raw is not None and config.has_fallback:
             return one.raw, float(config.fallback_wait)
     return None
-
-
-def has_fallback(config: VhostConfig) -> bool:
-    """Whether what is no TLS or no http falls back to the vhost's raw protocol; never past a demand for
-    certificates to the protocol that is behind it."""
-    if config.host_ssl_cert and not config.allow_non_tls:
-        return False
-    return config.fallback_listen_accept and not (config.client_cert_required and config.apply_listen_accept)
 
 
 def _behind_proxies(config: VhostConfig, first_role: Callable[[Any], Role]) -> Callable[[Any], Role]:
@@ -175,7 +159,7 @@ def _plain_set(served: Sequence[Served], make_answers: MakeAnswers) -> Optional[
     vhosts = []
     allowed = False
     for config, vhost, in_the_clear, _ in served:
-        if is_served_in_the_clear(config):
+        if config.is_in_the_clear_too:
             vhosts.append(in_the_clear)
         elif config.allow_non_tls and config.redirect_http:
             vhosts.append(_instead(vhost, HttpsRedirectHandler(config.port)))
@@ -184,12 +168,6 @@ def _plain_set(served: Sequence[Served], make_answers: MakeAnswers) -> Optional[
             continue
         allowed = True
     return VhostSet(vhosts, make_answers()) if allowed else None
-
-
-def is_served_in_the_clear(config: VhostConfig) -> bool:
-    """Whether plain http may reach the vhost on its TLS port; never past a demand for certificates."""
-    return (config.allow_non_tls and config.allow_http_on_https and not config.client_cert_required
-            and not config.apply_listen_accept)
 
 
 def _instead(vhost: Vhost, handler: Handler) -> Vhost:

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Type
 
 from lwsws.config.model import Fault, ProtocolConfig, VhostConfig
-from lwsws.config.values import TRUE_WORDS
+from lwsws.config.values import says_yes
 from lwsws.core.protocol import OptionError, Options, Protocol, ProtocolVhost
 
 if TYPE_CHECKING:
@@ -178,15 +178,6 @@ def bundled(name: str) -> Type[Protocol]:
     module, kind = BUNDLED[name]
     found: Type[Protocol] = vars(import_module(module))[kind]
     return found
-
-
-def says_yes(text: str) -> bool:
-    """Whether an option says yes, as the keys of a configuration do: true, on, yes, a number other than 0."""
-    word = text.strip().lower()
-    try:
-        return word in TRUE_WORDS or float(word) != 0
-    except ValueError:
-        return False
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -14,8 +14,8 @@ from typing import NamedTuple, Sequence, Tuple
 from urllib.parse import quote
 
 from lwsws.config.model import VhostConfig
-from lwsws.net.addresses import interface_addresses
-from lwsws.server.endpoints import Endpoint, address_family
+from lwsws.net.addresses import address_family, interface_addresses
+from lwsws.server.endpoints import Endpoint
 from lwsws.wire.target import parse_host
 
 DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -17,14 +17,11 @@ from typing import Callable, List, Optional, Tuple, Union
 
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import STREAMS
-from lwsws.server.endpoints import PRIVILEGED_PORTS, address_family
+from lwsws.net.addresses import MAX_SOCKET_PATH, address_family
+from lwsws.server.endpoints import PRIVILEGED_PORTS
 from lwsws.server.identity import Identity, UnknownIdentity, group_id, resolve, socket_owner, user_entry
-from lwsws.server.plugins import make_protocols
 
 Section = Union[GlobalConfig, VhostConfig, MountConfig]
-
-# sun_path of unix(7), less the NUL at its end.
-MAX_SOCKET_PATH = 107
 
 # Where a file has this, its mode does not say who may read it; acl(5).
 ACL = "system.posix_acl_access"
@@ -43,7 +40,6 @@ def verify(config: Config) -> List[Fault]:
             reason = f"there is no directory {directory!r}: create it, or leave this out"
             faults.append(_fault(config.globals, "plugin-dir", reason))
     for vhost in config.vhosts:
-        faults += make_protocols(vhost).faults
         faults += _unix_socket_faults(vhost) if vhost.unix_socket else _interface_faults(vhost)
         faults += _vhost_file_faults(vhost)
         if vhost.host_ssl_cert or vhost.enable_client_ssl:

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from lwsws.net.onward import ANY_FAMILY, MAX_SOCKET_PATH, Onward, literal_family, parse_onward
+from lwsws.net.addresses import MAX_SOCKET_PATH, address_family
+from lwsws.net.onward import ANY_FAMILY, Onward, parse_onward
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 
@@ -93,4 +94,4 @@ def test_only_addresses_are_literal() -> None:
     assert parse_onward("[::1%lo]:1").is_literal
     assert not parse_onward("ipv4:host:1").is_literal
     assert not parse_onward("unix:/a").is_literal
-    assert literal_family("1.2.3") == literal_family("") == literal_family("a\0") == ANY_FAMILY
+    assert address_family("1.2.3") == address_family("") == address_family("a\0") == ANY_FAMILY

@@ -8,7 +8,8 @@ from typing import List
 import pytest
 
 from lwsws.config.model import VhostConfig
-from lwsws.server.endpoints import Endpoint, address_family, endpoints_of, share
+from lwsws.net.addresses import address_family
+from lwsws.server.endpoints import Endpoint, endpoints_of, share
 
 VHOST = VhostConfig(port=80)
 

@@ -10,10 +10,11 @@ import pytest
 
 from lwsws.builtin.raw_proxy import RawProxy
 from lwsws.builtin.raw_test import RawTest
+from lwsws.config.values import says_yes
 from lwsws.core.protocol import Protocol, parse_onward
 from lwsws.net.reactor import Reactor
 from lwsws.roles.raw import RawRole
-from lwsws.server.plugins import BUNDLED, VhostProtocols, bundled, make_protocols, raw_factory, says_yes
+from lwsws.server.plugins import BUNDLED, VhostProtocols, bundled, make_protocols, raw_factory
 from tests.support.peer import load_config, write_config
 
 Make = Callable[..., VhostProtocols]
