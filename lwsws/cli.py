@@ -2,7 +2,7 @@
 
     lwsws                       serve /etc/lwsws, or the bundled example where that has no `conf`
     lwsws -c DIR [-d LEVEL]     serve DIR
-    lwsws -t | -T | --explain URL   look at the configuration without serving
+    lwsws -t | -T | --explain URL | --plugins   look at the configuration without serving
     lwsws passwd FILE USER      edit a password file for basic-auth
 """
 
@@ -20,7 +20,8 @@ PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 USAGE = """\
 Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
-       lwsws [-c DIR] -t | -T | --explain URL  look at it without serving
+       lwsws [-c DIR] -t | -T | --explain URL | --plugins
+                                               look at it without serving
        lwsws passwd [options] FILE USER        edit a password file
 
   -c, --configs DIR   directory with `conf` and `conf.d/` (default /etc/lwsws;
@@ -34,6 +35,7 @@ Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
       --explain URL   say which listener, vhost, mount, handler and file a GET
                       of URL would meet, and what the answer would be, and why;
                       URL is http://name:port/path, /path or unix:/a.sock:/path
+      --plugins       list the protocols that can be had, and from where
   -n                  do not look for plugins in the default directory
   -h, --help          this text
   -V, --version       the version
@@ -42,7 +44,7 @@ Signals: TERM and INT finish what is open and stop;
          USR1 reopens the access logs and looks for new certificates.
 """
 
-LONG_OPTIONS = ["configs=", "debug=", "test", "dump", "explain=", "help", "version"]
+LONG_OPTIONS = ["configs=", "debug=", "test", "dump", "explain=", "plugins", "help", "version"]
 SHORT_NAMES = {"--configs": "-c", "--debug": "-d", "--test": "-t", "--dump": "-T", "--help": "-h",
                "--version": "-V"}
 
@@ -76,15 +78,22 @@ def _run(options: Dict[str, str]) -> int:
         sys.stdout.write(f"lwsws {__version__} (Python {sys.version.split()[0]})\n")
         return 0
     directory = options.get("-c") or default_directory()
-    if "-t" in options or "-T" in options or "--explain" in options:
-        from lwsws.inspect_config import check, dump, explain_url
-        if "--explain" in options:
-            return explain_url(directory, data_directory(), options["--explain"])
-        return dump(directory, data_directory()) if "-T" in options else check(directory, data_directory())
+    if not {"-t", "-T", "--explain", "--plugins"}.isdisjoint(options):
+        return _look(directory, options)
     if "-c" not in options and directory == example_directory():
         log.notice(f"{DEFAULT_DIR}/conf does not exist: serving the bundled example of {directory}")
     from lwsws.process.child import serve
-    return serve(directory, data_directory())
+    return serve(directory, data_directory(), plugin_directory(options))
+
+
+def _look(directory: str, options: Dict[str, str]) -> int:
+    from lwsws.inspect_config import check, dump, explain_url, list_plugins
+    data, plugins = data_directory(), plugin_directory(options)
+    if "--explain" in options:
+        return explain_url(directory, data, options["--explain"], plugins)
+    if "--plugins" in options:
+        return list_plugins(directory, data, plugins)
+    return dump(directory, data) if "-T" in options else check(directory, data, plugins)
 
 
 def default_directory() -> str:
@@ -109,3 +118,8 @@ def example_directory() -> str:
 def data_directory() -> str:
     """What `_lws_ddir_` stands for: the pages that come with the package."""
     return os.path.join(PACKAGE, "share")
+
+
+def plugin_directory(options: Dict[str, str]) -> str:
+    """The plugin directory that every server looks at; "" with -n."""
+    return "" if "-n" in options else os.path.join(data_directory(), "plugins")

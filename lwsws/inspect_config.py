@@ -14,19 +14,28 @@ from lwsws.config.model import Config, Fault
 from lwsws.config.show import show
 from lwsws.net.reactor import Reactor
 from lwsws.process.privileges import PrivilegeError, drop
-from lwsws.server.build import BuildError, build
+from lwsws.server.build import BuildError, Site, look, preload, prepare
 from lwsws.server.explain import explain, without_logs
-from lwsws.server.identity import Identity, resolve
-from lwsws.server.plugins import make_protocols
+from lwsws.server.identity import resolve
+from lwsws.server.plugins import Plugins, load_plugins, plugin_directories
 from lwsws.server.verify import verify
 
 
-def check(directory: str, data_dir: str) -> int:
-    """Check the configuration of `directory`, and name all faults; 0 if there is none, else 1."""
+def check(directory: str, data_dir: str, default_plugins: str = "") -> int:
+    """Check the configuration of `directory`, and name all faults; 0 if there is none, else 1.
+
+    Started as root, it becomes who the server becomes before it imports plugins.
+    """
     config, faults, notices = _load(directory, data_dir)
-    _complain([*notices, *map(str, faults)])
+    warnings: Sequence[str] = ()
     if config is not None:
-        _complain(_remarks(config))
+        try:
+            site = _site(config, default_plugins, _is_fatal(faults))
+            faults += site.faults
+            warnings = site.warnings
+        except PrivilegeError as error:
+            notices.append(str(error))
+    _complain([*notices, *map(str, faults), *warnings])
     if not faults:
         _complain([f"{directory}: OK"])
         return 0
@@ -45,7 +54,26 @@ def dump(directory: str, data_dir: str) -> int:
     return 0 if _print([show(config)]) else 1
 
 
-def explain_url(directory: str, data_dir: str, url: str) -> int:
+def list_plugins(directory: str, data_dir: str, default_plugins: str = "") -> int:
+    """Print the protocols that there are, and from where; 0 unless a plugin cannot be used."""
+    config, faults, notices = _load(directory, data_dir)
+    if config is None:
+        _complain([*notices, *map(str, faults)])
+        return 1
+    preload(config, default_plugins)
+    try:
+        plugins = _plugins(config, default_plugins, _is_fatal(faults))
+    except PrivilegeError as error:
+        _complain([str(error)])
+        return 1
+    _complain([str(fault) for fault in plugins.faults])
+    width = max(map(len, plugins.names()))
+    lines = [f"{name:<{width}}  {plugins.sources.get(name, 'bundled')}" for name in plugins.names()]
+    lines += [f"searched: {directory}" for directory, _, _ in plugin_directories(config, default_plugins)]
+    return 0 if _print(lines) and not _is_fatal(plugins.faults) else 1
+
+
+def explain_url(directory: str, data_dir: str, url: str, default_plugins: str = "") -> int:
     """Say what a GET of `url` would meet; 0 if it gets something better than an error, else 1.
 
     Started as root, it asks as the user that the server becomes, who may not read all that root reads.
@@ -58,7 +86,7 @@ def explain_url(directory: str, data_dir: str, url: str) -> int:
     fatal = _is_fatal(faults)
     identity = None if fatal else resolve(config.globals)
     try:
-        lines, served = explain(config, url, lambda: _become(identity))
+        lines, served = explain(config, url, lambda: _plugins(config, default_plugins, fatal))
     except BuildError:
         return 1    # one of the faults that are told already
     except PrivilegeError as error:
@@ -77,8 +105,6 @@ def _load(directory: str, data_dir: str) -> Tuple[Optional[Config], List[Fault],
     faults = list(loaded.faults)
     if loaded.config is not None:
         faults += verify(loaded.config)
-        for vhost in loaded.config.vhosts:
-            faults += make_protocols(vhost).faults
     return loaded.config, faults, loaded.notices
 
 
@@ -86,20 +112,30 @@ def _is_fatal(faults: Sequence[Fault]) -> bool:
     return any(fault.fatal for fault in faults)
 
 
-def _remarks(config: Config) -> Tuple[str, ...]:
-    """What is no fault, but will not be served."""
+def _site(config: Config, default_plugins: str, is_fatal: bool) -> Site:
+    """What would be served; empty if it cannot be built, which is one of the faults that are told already."""
     reactor = Reactor()
     try:
-        return build(without_logs(config), reactor).warnings
+        prepared = prepare(without_logs(config), reactor, default_plugins)
+        return look(prepared, _plugins(config, default_plugins, is_fatal))
     except BuildError:
-        return ()   # one of the faults that are told already
+        return Site()
     finally:
         reactor.close()
 
 
-def _become(identity: Optional[Identity]) -> None:
-    if identity is not None and os.getuid() == 0:
-        drop(identity)
+def _plugins(config: Config, default_plugins: str, is_fatal: bool) -> Plugins:
+    """The plugins, imported as who would serve; started as root, this process is that user from now on.
+
+    Where the server will not start for other reasons it is not clear who that would be, so root imports none.
+    """
+    if os.getuid() == 0:
+        if is_fatal:
+            return Plugins()
+        identity = resolve(config.globals)
+        if identity is not None:
+            drop(identity)
+    return load_plugins(plugin_directories(config, default_plugins))
 
 
 # Where it goes.

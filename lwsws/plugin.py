@@ -1,18 +1,37 @@
 """The public interface of plugins: everything that a plugin may import of lwsws, and all it needs.
 
-What the names mean stands where they are defined, in core/protocol.py.
+What the names mean stands where they are defined, in core/protocol.py, core/session.py and
+core/options.py, and with examples in docs/plugins.md.
 """
 
 from __future__ import annotations
 
-from lwsws.core.protocol import (
-    Onward,
-    OptionError,
-    Options,
-    Protocol,
+from lwsws.core.options import OptionError, Options
+from lwsws.core.protocol import Protocol
+from lwsws.core.session import (
+    HttpRequest,
+    HttpSession,
+    PendingCall,
     ProtocolVhost,
     RawSession,
-    parse_onward,
+    Server,
+    WsSession,
 )
+from lwsws.net.onward import Onward, parse_onward
+from lwsws.wire.forms import (
+    FormEnd,
+    FormError,
+    FormIncomplete,
+    FormLimits,
+    FormReader,
+    Part,
+    PartData,
+    PartEnd,
+    form_reader,
+)
+from lwsws.wire.ws_message import PreparedMessage
 
-__all__ = ["Onward", "OptionError", "Options", "Protocol", "ProtocolVhost", "RawSession", "parse_onward"]
+__all__ = ["FormEnd", "FormError", "FormIncomplete", "FormLimits", "FormReader", "HttpRequest",
+           "HttpSession", "Onward", "OptionError", "Options", "Part", "PartData", "PartEnd", "PendingCall",
+           "PreparedMessage", "Protocol", "ProtocolVhost", "RawSession", "Server", "WsSession", "form_reader",
+           "parse_onward"]

@@ -25,7 +25,7 @@ BROAD_EXCEPTS: Dict[str, int] = {
     "lwsws/net/reactor.py": 2,  # one faulty callback must not end the loop (fds; timers and soon-queue)
     "lwsws/net/workers.py": 1,  # a job's exception travels back to the reactor as a value
     "lwsws/roles/http.py": 1,  # a faulty handler or plugin ends its own exchange with a 500
-    "lwsws/roles/raw.py": 1,  # a faulty plugin ends its own raw connection
+    "lwsws/core/plugincall.py": 2,  # a faulty plugin ends its own session (with and without an answer)
 }
 # Files whose work is to talk to the user on the terminal.
 MAY_PRINT = frozenset(["lwsws/cli.py", "lwsws/passwd.py"])

@@ -53,7 +53,7 @@ from lwsws.config.kinds import (
 from lwsws.config.model import DEFAULT_FALLBACK_WAIT, DEFAULT_MAX_BODY
 
 # The kinds of origin that this version serves.
-SERVED_ORIGINS = ("file", "redirect")
+SERVED_ORIGINS = ("file", "redirect", "callback")
 
 # What is spoken here of the names of RFC 7301 6 for HTTP.
 SPOKEN_ALPN = ("http/1.1", "http/1.0")
@@ -97,7 +97,7 @@ GLOBAL: Topics = (
             '"3600"', high=YEAR, unit="seconds", served=LATER, differs=OURS),
         Key("ws-pingpong-secs", NUMBER, 300,
             "WebSocket connections idle for so long are pinged, and closed when they do not answer; 0 never "
-            "pings.", '"200"', high=YEAR, unit="seconds", served=LATER,
+            "pings.", '"200"', high=YEAR, unit="seconds",
             differs="Works as the specification says; the original parses and ignores it."),
     )),
     ("Processes, threads and users", (
@@ -120,7 +120,7 @@ GLOBAL: Topics = (
             '"yes"', served=LATER, differs=OURS),
         Key("plugin-dir", TEXTS, (),
             "Further directories with protocol plugins; may be given in several files.",
-            '"/usr/local/share/lwsws/plugins"', served=LATER),
+            '"/usr/local/share/lwsws/plugins"'),
         Key("init-ssl", BOOL, False, "Was needed before TLS could be used; TLS is ready without it here.",
             '"yes"', served=NEVER),
         Key("default-alpn", TEXT, "http/1.1",
@@ -275,7 +275,7 @@ VHOST: Topics = (
             "In this version raw connections get them, and WebSocket clients do not yet.",
             '[{"lws-mirror-protocol": {"status": "ok"}}]'),
         Key("disable-no-protocol-ws-upgrades", BOOL, False,
-            "Refuse WebSocket clients that name no subprotocol.", '"1"', served=LATER),
+            "Refuse WebSocket clients that name no subprotocol.", '"1"'),
         Key("listen-accept-role", TEXT, "",
             "Role of connections that are not http, see the next keys: `raw-proxy` hands them on to the "
             "`onward` of the protocol, `raw-skt` gives them to the protocol itself.",
@@ -332,8 +332,8 @@ MOUNT: Topics = (
             "File of users and passwords, one user:password in a line; only these get in.  Use it with TLS "
             "only.", '"/var/www/balogins-private"',
             differs="Passwords may be hashed, `lwsws passwd` writes such lines."),
-        Key("auth-mask", NUMBER, 0, "A number handed to callback protocols.", '"1"', served=LATER),
-        Key("no-ws-upgrades", BOOL, False, "Refuse WebSockets below this mountpoint.", '"1"', served=LATER,
+        Key("auth-mask", NUMBER, 0, "A number handed to callback protocols.", '"1"'),
+        Key("no-ws-upgrades", BOOL, False, "Refuse WebSockets below this mountpoint.", '"1"',
             differs="Had no effect in the original."),
     )),
     ("Files", (
@@ -358,7 +358,7 @@ MOUNT: Topics = (
         Key("cache-no", BOOL, False,
             "Clients may keep it but must ask each time whether it changed (no-cache).", '"1"'),
         Key("interpret", SUFFIXES, (), "Files of this suffix go through this protocol plugin.",
-            '{".shtml": "protocol-lws-messageboard"}', served=LATER),
+            '{".shtml": "protocol-lws-messageboard"}'),
     )),
     ("Programs and plugins", (
         Key("cgi-timeout", NUMBER, 5, "How long a program may run without ending.",
@@ -369,7 +369,7 @@ MOUNT: Topics = (
         Key("cgi-chdir", PATH, "", "Directory that the program is started in.",
             '"/var/www/cgi-bin"', served=LATER),
         Key("pmo", PAIRS, (), "Per-mount options for the plugin of a callback:// origin.",
-            '[{"myname": "myvalue"}]', served=LATER),
+            '[{"myname": "myvalue"}]'),
     )),
     ("Of the original, without effect here", (
         Key("protocol", ANYTHING, None, "Parsed and ignored by the original as well.",
@@ -384,15 +384,23 @@ PROTOCOL: Topics = (
         Key("status", TEXT, "", 'Customary, "ok"; without effect, but it keeps the object from being empty.',
             '"ok"'),
         Key("default", BOOL, False, "Use this protocol for WebSocket clients that name no subprotocol.",
-            '"1"', served=LATER),
+            '"1"'),
         Key("raw", BOOL, False,
             "Use this protocol for raw connections where `listen-accept-protocol` is not given.", '"1"'),
         Key("basic-auth", PATH, "",
             "File of users and passwords, asked for before the upgrade, as on a mount.",
-            '"/var/www/balogins-private"', served=LATER),
-        Key("allowed-origins", TEXTS, (), "Web origins whose pages may connect; all if not given.",
-            '["https://warmcat.com"]', served=LATER,
+            '"/var/www/balogins-private"'),
+        Key("allowed-origins", TEXTS, (), "Web origins whose pages may connect; \"self\" is the "
+            "host and port of the request itself.  All if not given.", '["self", "https://warmcat.com"]',
             differs="Not in the original, which asks nobody."),
+        Key("max-message", NUMBER, 1 << 20,
+            "Longest message that a WebSocket client may send, once decompressed; a longer one ends the "
+            "session with close code 1009.", '"65536"', low=1, high=MAX_SIZE, unit="bytes", differs=OURS,
+            default_text="1048576, unless the protocol has its own"),
+        Key("max-fragments", NUMBER, 65536, "Most fragments that one message may come in.", '"1024"',
+            low=1, differs=OURS),
+        Key("deflate", BOOL, True, "Compress messages for clients that can do it (permessage-deflate).",
+            '"0"', differs="The original never does."),
     )),
 )
 

@@ -28,7 +28,7 @@ from lwsws.net.reactor import Reactor
 from lwsws.wire.request import Request
 
 if TYPE_CHECKING:
-    from lwsws.core.vhost import MountPoint
+    from lwsws.core.vhost import Counts, MountPoint
 
 # Seconds; short enough that nobody who saves a file and reloads the page notices.
 LIFETIME = 0.4
@@ -41,7 +41,7 @@ MAX_REQUEST = 2048
 
 # Fields that can change an answer and are not in the essence: requests with one of them have none.
 DECISIVE_FIELDS = frozenset(("authorization", "expect", "if-match", "if-modified-since", "if-none-match",
-                             "if-range", "if-unmodified-since", "range"))
+                             "if-range", "if-unmodified-since", "range", "upgrade"))
 
 Essence = Tuple[str, str, str, str, bool, Optional[str]]
 
@@ -54,6 +54,7 @@ class Answer(NamedTuple):
     keepalive: float
     access_log: Optional[AccessLog]
     log_tail: str
+    counts: Counts
 
 
 class Known:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from lwsws.core.context import Context
+    from lwsws.core.vhost import Counts
     from lwsws.net.tls_transport import TlsTransport
 
 # The reasons a deadline may be set for.  FIRST, HANDSHAKE, HEAD and DRAIN are absolute: a byte does not move
@@ -46,8 +47,8 @@ def peer_name(address: Any) -> str:
 class Connection:
     """One accepted peer.  Lives on the reactor thread."""
 
-    __slots__ = ("context", "transport", "role", "deadline", "ident", "peer", "closed", "_sent",
-                 "_patience")
+    __slots__ = ("context", "transport", "role", "deadline", "ident", "peer", "closed", "counts",
+                 "_sent", "_patience")
 
     def __init__(self, context: Context, sock: socket.socket, address: Any, role: Role) -> None:
         self.context = context
@@ -55,6 +56,7 @@ class Connection:
         self.deadline = Deadline(context.reactor.timers, self._expired)
         self.peer = peer_name(address)
         self.closed = False
+        self.counts: Optional[Counts] = None    # of the vhost that its bytes are counted for
         self._sent = 0          # for expect_progress: the bytes sent before, and its seconds
         self._patience = 0.0
         self.ident = context.register(self)

@@ -10,6 +10,7 @@ import time
 from typing import Callable, Optional, Set, Tuple
 
 from lwsws.core.connection import Connection
+from lwsws.core.vhost import Counts
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.wire.dates import format_date
@@ -36,7 +37,7 @@ class Limits:
 class Context:
     """The shared state of one serving process; used on the reactor thread only."""
 
-    __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "stopping",
+    __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "counts", "stopping",
                  "connection_gone", "wall_clock", "_date_second", "_date_field")
 
     def __init__(self, reactor: Reactor, workers: Workers, limits: Limits,
@@ -47,6 +48,7 @@ class Context:
         self.connections: Set[Connection] = set()
         self.onward = 0     # connections that ours have made to others
         self.accepted = 0
+        self.counts = Counts()  # bytes of all connections that have closed
         self.stopping = False
         self.connection_gone: Optional[Callable[[], None]] = None
         self.wall_clock = wall_clock
@@ -70,5 +72,10 @@ class Context:
     def unregister(self, connection: Connection) -> None:
         """`connection` has closed."""
         self.connections.discard(connection)
+        transport = connection.transport
+        for counts in (self.counts, connection.counts):
+            if counts is not None:
+                counts.rx += transport.bytes_received
+                counts.tx += transport.bytes_sent
         if self.connection_gone is not None:
             self.connection_gone()

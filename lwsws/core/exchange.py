@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lwsws.core.answers import Known
     from lwsws.core.connection import Connection
     from lwsws.core.context import Context
+    from lwsws.core.role import Role
     from lwsws.core.vhost import HeaderSet, MountPoint, Vhost
 
 Field = Tuple[str, str]
@@ -63,7 +64,7 @@ class Responder(Protocol):
         """Whether the connection can serve another request after this one."""
 
     def body_wanted(self, exchange: Exchange) -> None:
-        """The handler has taken the request body."""
+        """The handler has taken the request body, or has paused or resumed it."""
 
     def fail(self, exchange: Exchange, error: HttpError) -> None:
         """Answer with an error page, or abort if the answer has begun."""
@@ -71,13 +72,16 @@ class Responder(Protocol):
     def exchange_finished(self, exchange: Exchange) -> None:
         """The answer is complete and queued."""
 
+    def upgraded(self, exchange: Exchange, role: Role) -> None:
+        """The answer is a 101 and queued; `role` shall take over."""
+
 
 class Exchange:
     """One request and its answer; used on the reactor thread only."""
 
     __slots__ = ("role", "conn", "request", "vhost", "mount", "headers", "secure", "path", "rest", "user",
                  "consumer", "status", "started", "finished", "keep_alive", "cacheable", "body_bytes",
-                 "_left", "_chunked", "_bodiless", "_body_start", "payload", "known")
+                 "body_paused", "_left", "_chunked", "_bodiless", "_body_start", "payload", "known")
 
     def __init__(self, role: Responder, request: Request, vhost: Vhost, secure: bool) -> None:
         self.role = role
@@ -91,6 +95,7 @@ class Exchange:
         self.rest = ""
         self.user: Optional[str] = None
         self.consumer: Optional[Consumer] = None
+        self.body_paused = False
         self.status = 0
         self.started = False
         self.finished = False
@@ -137,6 +142,17 @@ class Exchange:
         """Give the request body to `consumer`; it also hears of drained output and of the end."""
         self.consumer = consumer
         self.role.body_wanted(self)
+
+    def pause_body(self) -> None:
+        """No more of the request body for now; the client has to wait."""
+        self.body_paused = True
+        self.role.body_wanted(self)
+
+    def resume_body(self) -> None:
+        """Go on with the request body."""
+        if self.body_paused:
+            self.body_paused = False
+            self.role.body_wanted(self)
 
     # The answer.
 
@@ -204,6 +220,15 @@ class Exchange:
     def fail(self, error: HttpError) -> None:
         """Answer with the error page of `error`, or abort if the answer has begun."""
         self.role.fail(self, error)
+
+    def upgrade(self, fields: List[Field], role: Role) -> None:
+        """Answer with 101 and `fields`; the connection is in `role` from then on (RFC 9110 7.8)."""
+        if self.started:
+            raise LocalProtocolError("a second answer to one request")
+        self.status = 101
+        self.started = self.finished = True
+        self.conn.transport.write(response_head(101, fields))
+        self.role.upgraded(self, role)
 
     def _count(self, size: int) -> None:
         self.body_bytes += size

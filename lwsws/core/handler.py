@@ -19,6 +19,11 @@ class Handler:
         """Answer `exchange`, now or later; HttpError says what to answer instead."""
         raise NotImplementedError
 
+    def takes_upgrade(self, exchange: Exchange) -> bool:
+        """Whether the request for a WebSocket is this mount's to answer; if not, the protocols of the vhost
+        are asked."""
+        return False
+
     def serve_document(self, exchange: Exchange, path: str, status: int) -> bool:
         """Answer `exchange` with the document at `path` under `status`, as `error-document-404`
         asks for; False if this mount has no such document."""

@@ -5,139 +5,106 @@ instance, with the options that its `ws-protocols` section gives.  The instance 
 the vhost's connections by its methods, all of them on the reactor thread, so none of them may wait: what
 would goes to a worker by `run_blocking`.  The methods of the base do nothing, so a plugin has those it wants.
 
-This is the half for raw connections, whose bytes mean what the plugin makes of them.  A session:
+There are three kinds of sessions (core/session.py), and each has its first and its last method, called
+exactly once:
 
-    raw_adopted ( raw_receive | raw_eof | raw_writable | timer )* raw_closed
+    WebSocket   established   ( receive | receive_fragment | pong | writable | timer )*   closed
+    http        http_request  ( http_body | http_body_end | http_writable | timer )*      http_closed
+    raw         raw_adopted   ( raw_receive | raw_eof | raw_writable | timer )*           raw_closed
 
-raw_adopted comes first and raw_closed last, each exactly once.  An exception of a method is logged with
-its traceback and ends that connection, no other.
+An exception of a method is logged with its traceback and ends that session, no other.
 """
 
 from __future__ import annotations
 
-import typing
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Set, Union
 
-from lwsws.net.onward import Onward, parse_onward
-
-__all__ = ["Onward", "OptionError", "Options", "Protocol", "ProtocolVhost", "RawSession", "parse_onward"]
-
-MAX_INT = (1 << 63) - 1
-
-
-class OptionError(Exception):
-    """An option that a plugin cannot work with: which, and why, for the administrator."""
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"{name}: {why}")
-        self.name = name
-        self.why = why
-
-
-class Options:
-    """The options of one protocol on one vhost, as text; each may be given several times."""
-
-    __slots__ = ("_pairs",)
-
-    def __init__(self, pairs: Sequence[Tuple[str, str]] = ()) -> None:
-        self._pairs = tuple(pairs)
-
-    def all(self, name: str) -> Tuple[str, ...]:
-        """All values of the option `name`, in the order of the configuration."""
-        return tuple(value for key, value in self._pairs if key == name)
-
-    def get(self, name: str, default: str = "") -> str:
-        """The value of the option `name`, the last one if there are several."""
-        values = self.all(name)
-        return values[-1] if values else default
-
-    def number(self, name: str, default: int, low: int = 0, high: int = MAX_INT) -> int:
-        """The value of the option `name` as a decimal number; OptionError if it is not one from `low` to
-        `high`."""
-        text = self.get(name).strip()
-        if not text:
-            return default
-        digits = text.removeprefix("-")
-        is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(MAX_INT))
-        if not is_number or not low <= int(text) <= high:
-            raise OptionError(name, f'"{text[:40]}" is no whole number from {low} to {high}')
-        return int(text)
-
-
-class ProtocolVhost(NamedTuple):
-    """What a plugin knows of its vhost; `port` is 0 on a unix socket."""
-
-    name: str
-    port: int
-
-
-Finished = Callable[["RawSession", Any, Optional[Exception]], None]
-
-
-class RawSession(typing.Protocol):
-    """One raw connection, as the plugin's methods get it.  Its calls have no effect any more once it is
-    closing, or was handed over."""
-
-    user: Any
-    """The plugin's own object for this session, None at first."""
-
-    @property
-    def ident(self) -> int:
-        """The number of the connection, as in the log."""
-
-    @property
-    def peer(self) -> str:
-        """The address of the client; "unix" if it came through a unix socket."""
-
-    @property
-    def vhost(self) -> ProtocolVhost:
-        """The vhost that it belongs to."""
-
-    def write(self, data: bytes) -> None:
-        """Send `data` after what was written before.  While much of that waits (256 KiB), nothing is read, so
-        a plugin that only answers need not care; others write from `raw_writable`."""
-
-    def request_writable(self) -> None:
-        """Call raw_writable() once, as soon as little (64 KiB) or nothing waits to be sent."""
-
-    def set_timer(self, seconds: Optional[float]) -> None:
-        """Call timer() once, `seconds` from now, in place of what was set before; None: do not."""
-
-    def pause(self) -> None:
-        """No raw_receive() nor raw_eof() until resume().  Nothing is read, so the client has to wait."""
-
-    def resume(self) -> None:
-        """Read again."""
-
-    def shutdown_write(self) -> None:
-        """Send what was written, then the end of the stream; go on receiving."""
-
-    def close(self) -> None:
-        """Send what was written, then close."""
-
-    def abort(self) -> None:
-        """Close now and forget what was not sent."""
-
-    def run_blocking(self, fn: Callable[..., Any], *args: Any, then: Finished) -> None:
-        """Have a worker thread call `fn(*args)`, which must not touch the session, and then call
-        `then(session, result, None)`, or `then(session, None, error)` if it raised or no worker can be had.
-        `then` is not called if the session is over by that time."""
-
-    def tunnel(self, onward: Onward, first: bytes = b"") -> None:
-        """Hand the connection over to the server at `onward`: bytes flow both ways from now on, `first` and
-        what was received but not told yet before all others.  For the plugin the session is over."""
+from lwsws.core.options import Options
+from lwsws.core.session import HttpRequest, HttpSession, ProtocolVhost, RawSession, Server, WsSession
 
 
 class Protocol:
     """Base of all plugins."""
 
     name = ""
+    """What `ws-protocols` and clients call it."""
+
+    fragments = False
+    """True: messages come bit by bit to receive_fragment(), as they arrive, and need no memory."""
+
+    max_message = 1 << 20
+    """Bytes of a message received, once decompressed, where the option `max-message` says nothing; longer
+    ones end the session with 1009.  Messages that come bit by bit are not limited by it."""
+
+    server: Server
+    """The server; set before init()."""
+
+    vhost: ProtocolVhost
+    """The vhost that this instance belongs to; set before init()."""
+
+    sessions: Set[WsSession]
+    """The open WebSocket sessions of this instance; not to be changed by the plugin."""
 
     def init(self, vhost: ProtocolVhost, options: Options) -> None:
         """Before anything else, once; OptionError says that it cannot work like this."""
 
     def destroy(self) -> None:
         """After everything else, once: the server ends."""
+
+    def request_writable_all(self) -> None:
+        """Do request_writable() for all WebSocket sessions of this instance."""
+        for session in self.sessions:
+            session.request_writable()
+
+    # WebSockets.
+
+    def filter_upgrade(self, request: HttpRequest) -> bool:
+        """Whether the client that sent `request` may open a WebSocket; else it gets 403."""
+        return True
+
+    def established(self, s: WsSession) -> None:
+        """A new WebSocket."""
+
+    def receive(self, s: WsSession, message: Union[str, bytes]) -> None:
+        """The client sent a message: str if it is text, bytes if it is binary."""
+
+    def receive_fragment(self, s: WsSession, data: Union[str, bytes], first: bool, final: bool) -> None:
+        """The client sent the next piece of a message, instead of receive() where `fragments` is True.  How
+        messages are cut depends on the network; a piece may be empty, and both first and final."""
+
+    def pong(self, s: WsSession, data: bytes) -> None:
+        """The client answered a ping of this plugin."""
+
+    def writable(self, s: WsSession) -> None:
+        """Little or nothing waits to be sent, as asked for by `s.request_writable()`."""
+
+    def closed(self, s: WsSession, code: int, reason: str) -> None:
+        """The session is over: the client's close code and reason (RFC 6455 7.4); 1005 if it gave none, 1006
+        if the connection broke."""
+
+    # Http requests below a mount with the origin callback://NAME.
+
+    def http_request(self, s: HttpSession, request: HttpRequest) -> None:
+        """A request; answer it by `s`, here or later."""
+        s.respond(404)
+
+    def http_body(self, s: HttpSession, data: bytes) -> None:
+        """The next piece of the request's body, never empty."""
+
+    def http_body_end(self, s: HttpSession) -> None:
+        """The body is complete, which may be at once if there is none.  Not called once the answer is."""
+
+    def http_writable(self, s: HttpSession) -> None:
+        """There is room for more of the answer, as asked for by `s.request_writable()`."""
+
+    def http_closed(self, s: HttpSession) -> None:
+        """The answer is complete, or cannot be any more because the client is gone."""
+
+    # Files that the mount key `interpret` leads through this protocol.
+
+    def interpret(self, s: HttpSession, data: bytes, final: bool) -> bytes:
+        """What to send in place of `data`, the next piece of the file; `final`: nothing follows it."""
+        return data
 
     # Raw connections.
 
@@ -157,5 +124,7 @@ class Protocol:
     def raw_closed(self, s: RawSession) -> None:
         """The session is over, for whatever reason."""
 
-    def timer(self, s: RawSession) -> None:
+    # All kinds of sessions.
+
+    def timer(self, s: Any) -> None:
         """The time set by `s.set_timer()` has come."""

@@ -54,10 +54,20 @@ class HeaderSet:
         self.replaces: FrozenSet[str] = HANDLER_FIELDS.intersection(name.lower() for name, _ in kept)
 
 
+class Counts:
+    """What a vhost, or a process, has done so far: bytes received and sent on connections that have closed,
+    connections and requests, WebSockets opened, and requests that broke the rules or met a refused word."""
+
+    __slots__ = ("rx", "tx", "connections", "requests", "upgrades", "rejected")
+
+    def __init__(self) -> None:
+        self.rx = self.tx = self.connections = self.requests = self.upgrades = self.rejected = 0
+
+
 class MountPoint:
     """One mount of a vhost, ready to answer: `prefix` is "" for the root, else "/two"."""
 
-    __slots__ = ("prefix", "exact", "handler", "headers", "keepalive", "max_body", "origin")
+    __slots__ = ("prefix", "exact", "handler", "headers", "keepalive", "max_body", "origin", "no_ws_upgrades")
 
     def __init__(self, prefix: str, handler: Handler, headers: HeaderSet, keepalive: float, max_body: int,
                  exact: bool = False, origin: str = "") -> None:
@@ -68,13 +78,14 @@ class MountPoint:
         self.max_body = max_body
         self.exact = exact
         self.origin = origin
+        self.no_ws_upgrades = False
 
 
 class Vhost:
     """One site: its lower-case name, its routes and what its answers have in common."""
 
     __slots__ = ("name", "routes", "headers", "keepalive", "max_body", "access_log", "error_document",
-                 "strict_host", "tls", "allow_sni_mismatch")
+                 "strict_host", "tls", "allow_sni_mismatch", "upgrades", "counts")
 
     def __init__(self, name: str, routes: Routes, headers: HeaderSet, keepalive: float, max_body: int,
                  access_log: Optional[AccessLog] = None, error_document: str = "",
@@ -90,6 +101,9 @@ class Vhost:
         self.tls: Optional[ServerTls] = None
         # Requests over TLS may reach it though the server name chose another vhost.
         self.allow_sni_mismatch = False
+        # What opens WebSockets; None: the vhost has no protocols.
+        self.upgrades: Optional[Handler] = None
+        self.counts = Counts()
 
     @property
     def demands_certificate(self) -> bool:

@@ -93,6 +93,10 @@ class BasicAuthHandler(Handler):
         else:
             raise self._refusal(exchange, user, address)
 
+    def takes_upgrade(self, exchange: Exchange) -> bool:
+        """As the handler behind it, which is asked only after the password."""
+        return self._inner.takes_upgrade(exchange)
+
     def serve_document(self, exchange: Exchange, path: str, status: int) -> bool:
         """An error document of a protected mount is for those only who got in by the same file."""
         mount = exchange.mount

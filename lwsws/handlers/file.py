@@ -85,6 +85,10 @@ class FileHandler(Handler):
             with self._open(name) as file:
                 self._serve(exchange, name, file)
 
+    def takes_upgrade(self, exchange: Exchange) -> bool:
+        """The mountpoint without its slash is redirected, whatever is wanted of it."""
+        return not exchange.rest
+
     def serve_document(self, exchange: Exchange, path: str, status: int) -> bool:
         """Answer with the file at `path` (rest after the mountpoint) under `status`, whole and
         unconditionally; False if it is not there or must not be served."""

@@ -30,6 +30,10 @@ class RedirectHandler(Handler):
         self.target = mount.origin.target
         self.append_path = mount.append_path
 
+    def takes_upgrade(self, exchange: Exchange) -> bool:
+        """WebSockets are sent elsewhere as well."""
+        return True
+
     def begin(self, exchange: Exchange) -> None:
         """Send the redirect, whatever the method."""
         location = self.target
@@ -44,6 +48,10 @@ class HttpsRedirectHandler(Handler):
     def __init__(self, port: int) -> None:
         """`port` is the TLS port itself, 0 on a unix socket."""
         self.port = port
+
+    def takes_upgrade(self, exchange: Exchange) -> bool:
+        """WebSockets are sent elsewhere as well."""
+        return True
 
     def begin(self, exchange: Exchange) -> None:
         """Send the redirect, whatever the method.
@@ -63,6 +71,10 @@ class HttpsRedirectHandler(Handler):
 
 class HttpsOnlyHandler(Handler):
     """Stands in for a vhost that is served over TLS alone, on a port where others are served without."""
+
+    def takes_upgrade(self, exchange: Exchange) -> bool:
+        """WebSockets are sent elsewhere as well."""
+        return True
 
     def begin(self, exchange: Exchange) -> None:
         """Refuse."""

@@ -11,10 +11,14 @@ from lwsws.core.handler import Handler
 
 
 class UnavailableHandler(Handler):
-    """Answers 501 for origins of `kind` (cgi, proxy, callback)."""
+    """Answers 501 for origins of `kind` (cgi, proxy)."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+
+    def takes_upgrade(self, exchange: Exchange) -> bool:
+        """A proxy would pass WebSockets on."""
+        return self.kind == "proxy"
 
     def begin(self, exchange: Exchange) -> None:
         """Refuse."""

@@ -96,6 +96,21 @@ class Workers:
         self._busy = 0  # threads that have a job
         self._stopping = False
 
+    @property
+    def threads(self) -> int:
+        """How many threads there are."""
+        return len(self._threads)
+
+    @property
+    def busy(self) -> int:
+        """How many of them have a job."""
+        return self._busy
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs no thread has begun."""
+        return len(self._jobs)
+
     def submit(
         self,
         job: Callable[[], T],

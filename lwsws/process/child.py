@@ -1,6 +1,6 @@
 """The serving process: its start order, its signals and its end.
 
-    read and check the configuration -> open logs, bind -> privileges -> start-up lines -> accept
+    read and check the configuration -> open logs, bind -> privileges -> plugins -> start-up lines -> accept
 
 Every step before the first accept is fatal if it fails, because a server that half works is found
 out later and at a worse time.  Faults that only cost one mount are warned about with file and line.
@@ -22,6 +22,7 @@ from lwsws.net.reactor import Reactor
 from lwsws.process.privileges import PrivilegeError, drop
 from lwsws.server.build import BuildError, Listening
 from lwsws.server.identity import resolve
+from lwsws.server.plugins import load_plugins, plugin_directories
 from lwsws.server.service import BindError, Service
 from lwsws.server.verify import verify
 
@@ -44,29 +45,30 @@ def read_config(directory: str, data_dir: str) -> Optional[Config]:
     return loaded.config
 
 
-def serve(directory: str, data_dir: str) -> int:
-    """Serve the configuration of `directory` until a signal ends it; returns the exit code."""
+def serve(directory: str, data_dir: str, default_plugins: str = "") -> int:
+    """Serve the configuration of `directory` until a signal ends it; returns the exit code.
+    `default_plugins` is a plugin directory beside those of the configuration."""
     config = read_config(directory, data_dir)
     if config is None:
         return 1
     raise_file_limit(config.globals.rlimit_nofile)
     reactor = Reactor()
     try:
-        return _serve(config, reactor)
+        return _serve(config, reactor, default_plugins)
     finally:
         reactor.close()
 
 
-def _serve(config: Config, reactor: Reactor) -> int:
+def _serve(config: Config, reactor: Reactor, default_plugins: str) -> int:
     try:
-        service = Service(config, reactor)
+        service = Service(config, reactor, default_plugins)
     except OSError as error:
         log.err(f"cannot open the access log {error.filename}: {error.strerror}")
         return 1
     except BuildError as error:
         log.err(str(error))
         return 1
-    code = _open_and_run(service, config, reactor)
+    code = _open_and_run(service, config, reactor, default_plugins)
     if not service.close():
         # The interpreter would wait for the thread at its exit, perhaps for ever.
         log.warn("a worker is still busy: ending without it")
@@ -74,18 +76,15 @@ def _serve(config: Config, reactor: Reactor) -> int:
     return code
 
 
-def _open_and_run(service: Service, config: Config, reactor: Reactor) -> int:
+def _open_and_run(service: Service, config: Config, reactor: Reactor, default_plugins: str) -> int:
     try:
-        for warning in (*service.site.faults, *service.site.warnings):
-            log.warn(str(warning))
-        if not service.site.listening:
-            log.err("not starting: nothing is left to listen on")
-            return 1
         catch_signals(service, reactor)
         service.open()
         # Loaded while everything can be read; who serves may not be allowed to read Python's own library.
         kernel_openat2()
         drop(resolve(config.globals))
+        if not furnish(service, config, default_plugins):
+            return 1
         for line in startup_lines([item for item in service.site.listening if service.is_open(item)]):
             log.notice(line)
         run(service, reactor)
@@ -93,6 +92,23 @@ def _open_and_run(service: Service, config: Config, reactor: Reactor) -> int:
     except (BindError, PrivilegeError) as error:
         log.err(str(error))
         return 1
+
+
+def furnish(service: Service, config: Config, default_plugins: str) -> bool:
+    """Load the plugins and make the protocols; False if the server cannot start like this."""
+    plugins = load_plugins(plugin_directories(config, default_plugins))
+    if any(fault.fatal for fault in plugins.faults):
+        for fault in plugins.faults:
+            (log.err if fault.fatal else log.warn)(str(fault))
+        log.err("not starting: a plugin cannot be used")
+        return False
+    service.furnish(plugins)
+    for warning in (*service.site.faults, *service.site.warnings):
+        log.warn(str(warning))
+    if not service.site.listening:
+        log.err("not starting: nothing is left to listen on")
+        return False
+    return True
 
 
 def catch_signals(service: Service, reactor: Reactor) -> None:

@@ -8,6 +8,7 @@ that there is no way back (LESSONS 3.34).
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Optional
 
 from lwsws import log
@@ -31,6 +32,8 @@ def drop(identity: Optional[Identity]) -> None:
         log.warn('serving as root: set "username" and "groupname" in the global section')
     if identity is None:
         return
+    # For the log of faults: who serves may not be allowed to read Python's own library.
+    import_module("traceback")
     try:
         # The order matters: each step needs the privilege that the last one gives up.
         os.setgroups(identity.groups)

@@ -27,11 +27,11 @@ from lwsws.core.errorpage import CONTENT_TYPE, error_page
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.role import Role
 from lwsws.core.vhost import VhostSet
+from lwsws.roles.dispatch import check_policy, find_handler, serve_error_document
 from lwsws.roles.remembered import send_remembered
 from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.http1_request import Data, EndOfMessage, Request, RequestReader
 from lwsws.wire.http1_write import response_head
-from lwsws.wire.request import METHODS
 
 # A new connection may wait this many times `timeout-secs` before its first byte, as in the original
 # (10 s by default): browsers open spare connections ahead of need.
@@ -79,6 +79,8 @@ class HttpRole(Role):
         """Wait for the first request."""
         self.conn = conn
         self._keepalive = self.vhosts.default.keepalive
+        conn.counts = self.vhosts.default.counts
+        conn.counts.connections += 1
         conn.expect(conn.context.limits.timeout * FIRST_FACTOR, FIRST)
 
     # What the connection says.
@@ -127,7 +129,7 @@ class HttpRole(Role):
             self._refuse(RemoteProtocolError(408, "the request body stopped coming"))
         elif why == RESPONSE and exchange is not None and not exchange.started:
             self._closing = True
-            self.fail(exchange, HttpError(503, "the answer took too long"))
+            self._give_up(exchange, HttpError(503, "the answer took too long"))
         elif why in UNANSWERED or why == DRAIN:
             conn.close(linger=why == DRAIN)
         else:
@@ -153,6 +155,7 @@ class HttpRole(Role):
         """An answer from memory is on its way: close, or wait for the next request; `left` came behind it."""
         conn = self.conn
         self._keepalive = answer.keepalive
+        conn.counts = answer.counts
         if not answer.keep_alive or conn.context.stopping:
             conn.close(linger=left != b"")
         elif conn.transport.size:
@@ -206,7 +209,9 @@ class HttpRole(Role):
         exchange = self.exchange
         if exchange is None:
             return not self.conn.transport.is_high and not self.conn.transport.closing
-        return not self._request_done and (exchange.finished or exchange.consumer is not None)
+        if exchange.finished:
+            return not self._request_done
+        return not self._request_done and exchange.consumer is not None and not exchange.body_paused
 
     def _act_on(self, event: Union[Request, Data, EndOfMessage]) -> None:
         if isinstance(event, Request):
@@ -228,7 +233,7 @@ class HttpRole(Role):
     def _settle(self) -> None:
         """After any progress: free or pause the reader, close after EOF, set the deadline."""
         conn, reader = self.conn, self.reader
-        if conn.transport.closing:
+        if conn.transport.closing or conn.role is not self:
             return
         if reader is not None and self.exchange is None and not reader.started:
             self.reader = reader = None
@@ -263,7 +268,7 @@ class HttpRole(Role):
         elif exchange.finished:
             if conn.deadline.why != DRAIN:
                 conn.expect(limits.timeout, DRAIN)
-        elif not self._request_done and exchange.consumer is not None:
+        elif not self._request_done and exchange.consumer is not None and not exchange.body_paused:
             conn.expect(limits.timeout, BODY)
         else:
             conn.expect_progress(RESPONSE_TIMEOUT, RESPONSE)
@@ -275,6 +280,7 @@ class HttpRole(Role):
         vhost, misdirected = self.vhosts.choose(request.host_name)
         exchange = Exchange(self, request, vhost, self.vhosts.secure)
         self.exchange = exchange
+        self.conn.counts = vhost.counts
         self.conn.deadline.clear()
         self._request_done = False
         if not request.has_body and self.reader is not None:
@@ -294,16 +300,9 @@ class HttpRole(Role):
             self.fail(exchange, HttpError(500))
 
     def _dispatch(self, exchange: Exchange, misdirected: bool) -> None:
-        """Policy first, then the mount."""
+        """Policy first, then what is remembered, then the handler."""
         request = exchange.request
-        if misdirected:
-            raise HttpError(421, "no site of this name here")
-        for word, status, text in self.conn.context.limits.reject_keywords:
-            if word in (request.headers.get("user-agent") or ""):
-                self._closing = True
-                raise HttpError(status, text)
-        if request.method not in METHODS:
-            raise HttpError(501, "unknown method")
+        check_policy(exchange, misdirected)
         if request.form == "asterisk":
             exchange.respond(200, [("Allow", "GET, HEAD, OPTIONS")])
             return
@@ -311,15 +310,10 @@ class HttpRole(Role):
         if known is not None:
             exchange.repeat(known)
             return
-        mount = exchange.vhost.routes.match(request.path)
-        if mount is None:
-            raise HttpError(404)
-        exchange.mount = mount
-        exchange.headers = mount.headers
-        exchange.rest = request.path[len(mount.prefix):]
+        handler, max_body = find_handler(exchange)
         if not self._request_done and self.reader is not None:
-            self.reader.limit_body(mount.max_body)
-        mount.handler.begin(exchange)
+            self.reader.limit_body(max_body)
+        handler.begin(exchange)
 
     # What exchanges ask (Responder).
 
@@ -331,7 +325,7 @@ class HttpRole(Role):
         if self._request_done:
             return True
         # RFC 9110 10.1.1: a client told nothing may or may not send the body it announced.
-        if request.expect_continue and exchange.consumer is None:
+        if request.expect_continue and (exchange.consumer is None or exchange.body_paused):
             return False
         return request.content_length is not None and request.content_length <= DRAIN_LIMIT
 
@@ -340,9 +334,20 @@ class HttpRole(Role):
         reader = self.reader
         # RFC 9110 10.1.1: no 100 once the final answer has begun, nor when the body is coming already.
         if exchange.request.expect_continue and not self._request_done and not exchange.started \
-                and reader is not None and not reader.buffered:
+                and reader is not None and not reader.buffered and not exchange.body_paused:
+            exchange.request.expect_continue = False
             self.conn.transport.write(CONTINUE)
         self._advance()
+
+    def upgraded(self, exchange: Exchange, role: Role) -> None:
+        """Log the exchange, and let `role` have the connection with all that came behind the request."""
+        self._log(exchange, 0)
+        reader, self.reader, self.exchange = self.reader, None, None
+        if self._paused:
+            self.conn.transport.resume_reading()
+        self.conn.switch_role(role, b"" if reader is None else reader.leftover())
+        if self._peer_eof and not self.conn.transport.closing:
+            self.conn.role.eof_received()
 
     def fail(self, exchange: Exchange, error: HttpError) -> None:
         """Answer with an error page, or abort an answer that has begun: never a false end."""
@@ -353,7 +358,7 @@ class HttpRole(Role):
             log.info(f"conn {self.conn.ident}: answer broken off: {error.status} {error.why}")
             self.conn.abort()
             return
-        if error.status == 404 and exchange.vhost.error_document and self._error_document(exchange):
+        if error.status == 404 and serve_error_document(exchange):
             return
         exchange.respond(error.status, [HTML, *error.fields], error_page(error.status, error.why))
 
@@ -364,13 +369,6 @@ class HttpRole(Role):
             self._set_deadline()
         else:
             self._answered(exchange)
-
-    def _error_document(self, exchange: Exchange) -> bool:
-        mount = exchange.vhost.routes.match(exchange.vhost.error_document)
-        if mount is None:
-            return False
-        rest = exchange.vhost.error_document[len(mount.prefix):]
-        return mount.handler.serve_document(exchange, rest, 404)
 
     def _answered(self, exchange: Exchange) -> None:
         """The answer is on its way: log it, remember it, go on to the next request or close."""
@@ -409,10 +407,12 @@ class HttpRole(Role):
         if exchange.known is not None and not self.vhosts.answers.is_repeated(exchange.known, request.raw):
             return
         known = Known(payload, exchange.status, exchange.body_bytes, exchange.mount, request.raw)
-        answer = Answer(payload, exchange.keep_alive, self._keepalive, exchange.vhost.access_log, tail)
+        answer = Answer(payload, exchange.keep_alive, self._keepalive, exchange.vhost.access_log, tail,
+                        exchange.vhost.counts)
         self.vhosts.answers.remember(request, known, answer)
 
     def _log(self, exchange: Exchange, sent: int) -> str:
+        exchange.vhost.counts.requests += 1
         access_log = exchange.vhost.access_log
         if access_log is None:
             return ""
@@ -420,23 +420,27 @@ class HttpRole(Role):
         access_log.write(self.conn.peer, exchange.user or "", tail)
         return tail
 
+    def _give_up(self, exchange: Exchange, error: HttpError) -> None:
+        """Answer in place of the handler, which is told that it cannot any more."""
+        consumer, exchange.consumer = exchange.consumer, None
+        self.fail(exchange, error)
+        if consumer is not None:
+            consumer.aborted()
+
     def _refuse(self, error: RemoteProtocolError) -> None:
         """The peer broke the rules: answer once, read nothing more (LESSONS 3.6), close."""
         conn, exchange = self.conn, self.exchange
-        if log.enabled(log.INFO):
-            log.info(f"conn {conn.ident}: {error.status} {error.why}")
+        log.info(f"conn {conn.ident}: {error.status} {error.why}")
         self._closing = True
         if exchange is not None:
             if exchange.finished:
                 conn.close(linger=True)
                 return
-            consumer, exchange.consumer = exchange.consumer, None
-            self.fail(exchange, HttpError(error.status, error.why))
-            if consumer is not None:
-                consumer.aborted()
+            self._give_up(exchange, HttpError(error.status, error.why))
             return
         self.reader = None
         vhost = self.vhosts.default
+        vhost.counts.rejected += 1
         page = error_page(error.status, error.why)
         fields = [HTML, ("Content-Length", str(len(page))), ("Connection", "close")]
         head = response_head(error.status, fields, conn.context.date_field() + vhost.headers.fixed)

@@ -34,6 +34,7 @@ def send_remembered(conn: Connection, answers: Answers, data: bytes) -> Tuple[by
             return data, None
         return _send_pipelined(conn, answers, data, end)
     conn.transport.write(answer.payload)
+    answer.counts.requests += 1
     if answer.access_log is not None:
         answer.access_log.write(conn.peer, "", answer.log_tail)
     return b"", answer
@@ -49,6 +50,7 @@ def _send_pipelined(conn: Connection, answers: Answers, data: bytes,
         answer = answers.get(data[start:end])
         if answer is None:
             break
+        answer.counts.requests += 1
         if answer.access_log is not None:
             answer.access_log.write(conn.peer, "", answer.log_tail)
         last = answer

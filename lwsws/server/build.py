@@ -1,5 +1,8 @@
 """From a configuration to vhosts that can answer: handlers, routes, headers, logs, certificates, protocols.
 
+    prepare   all that needs the privileges of the start: logs, keys, password files; no plugin runs
+    furnish   protocols, and so what the connections of each address become; after root was given up
+
 Nothing here listens or serves.  A mount whose feature this version does not have yet answers 501, a vhost
 for raw connections without a protocol for them is left out, and the site's `warnings` say so, with file
 and line.
@@ -7,27 +10,41 @@ and line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from lwsws.config.crosscheck import pending
-from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
+from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, ProtocolConfig, VhostConfig
+from lwsws.config.values import says_yes
 from lwsws.core.accesslog import AccessLog
 from lwsws.core.answers import Answers, Room
 from lwsws.core.context import Limits
 from lwsws.core.handler import Handler
+from lwsws.core.options import Options
+from lwsws.core.protocol import Protocol
 from lwsws.core.routing import Routes
+from lwsws.core.session import ProtocolVhost, Server
 from lwsws.core.vhost import STS_FIELD, Fields, HeaderSet, MountPoint, Vhost
 from lwsws.handlers.file import FileHandler
 from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
 from lwsws.net.reactor import Reactor
+from lwsws.net.workers import Workers
 from lwsws.server.endpoints import Endpoint, share
 from lwsws.server.gates import Reception, Served, receive
-from lwsws.server.plugins import VhostProtocols, make_protocols, raw_factory
+from lwsws.server.plugin_server import PluginServer
+from lwsws.server.plugins import BUNDLED, Plugins, plugin_directories
+from lwsws.server.protocols import VhostProtocols, make_protocols, raw_factory
 
 if TYPE_CHECKING:
     from lwsws.handlers.passwordfile import PasswordFile
+    from lwsws.handlers.websocket import Offer, WebSocketHandler
     from lwsws.net.tls import ServerTls
+
+
+# What plugins import, and what that imports when it is used.
+FOR_PLUGINS = ("lwsws.plugin", "lwsws.wire.form_multipart", "lwsws.wire.form_urlencoded",
+               "lwsws.wire.parameters")
 
 
 class BuildError(Exception):
@@ -49,56 +66,119 @@ class Site(NamedTuple):
     `left_out` are the vhosts that it does not serve, and why; `warnings` say what is asked for and not had.
     """
 
-    listening: Tuple[Listening, ...]
-    access_logs: Tuple[AccessLog, ...]
-    password_files: Tuple[PasswordFile, ...]
-    protocols: Tuple[VhostProtocols, ...]
-    left_out: Tuple[Tuple[VhostConfig, str], ...]
-    warnings: Tuple[str, ...]
+    listening: Tuple[Listening, ...] = ()
+    access_logs: Tuple[AccessLog, ...] = ()
+    password_files: Tuple[PasswordFile, ...] = ()
+    protocols: Tuple[VhostProtocols, ...] = ()
+    left_out: Tuple[Tuple[VhostConfig, str], ...] = ()
+    warnings: Tuple[str, ...] = ()
+    plugins: Plugins = Plugins()
 
     @property
     def faults(self) -> List[Fault]:
-        """What is wrong with the options and names of its protocols."""
-        return [fault for offered in self.protocols for fault in offered.faults]
+        """What is wrong with its plugins, and with the options and names of its protocols."""
+        faults = list(self.plugins.faults)
+        for offered in self.protocols:
+            faults += offered.faults
+        return faults
+
+
+class Prepared(NamedTuple):
+    """A configuration with all that is made of it before its protocols: `built` has each vhost as it is, and
+    as plain http on its TLS port meets it."""
+
+    config: Config
+    built: Tuple[Tuple[Vhost, Vhost], ...]
+    shared: Shared
+
+    @property
+    def endpoints(self) -> List[Tuple[Endpoint, Tuple[VhostConfig, ...]]]:
+        """The addresses to listen on, and the vhosts that share each."""
+        return [(endpoint, tuple(sharing)) for endpoint, sharing in share(self.config.vhosts)]
 
     @property
     def certified(self) -> List[ServerTls]:
         """The TLS sides of its vhosts."""
-        vhosts = dict.fromkeys(vhost for listening in self.listening for vhost in listening.vhosts)
-        return [vhost.tls for vhost in vhosts if vhost.tls is not None]
+        return [vhost.tls for vhost, _ in self.built if vhost.tls is not None]
 
 
-def build(config: Config, reactor: Reactor) -> Site:
-    """Make everything that `config` asks for.
+def prepare(config: Config, reactor: Reactor, default_plugins: str = "") -> Prepared:
+    """Make everything that `config` asks for, but its protocols; `default_plugins` is a further plugin
+    directory.
 
     OSError if an access log cannot be opened, BuildError if a certificate cannot be used.
     """
-    shared, room = Shared(reactor), Room()
+    preload(config, default_plugins)
+    shared = Shared(reactor)
+    built = []
+    for vhost in config.vhosts:
+        ordinary = in_the_clear = build_vhost(vhost, config.globals, shared)
+        if vhost.sts and vhost.is_in_the_clear_too:
+            # RFC 6797 7.2: no Strict-Transport-Security over plain http.
+            in_the_clear = build_vhost(vhost._replace(sts=False, host_ssl_cert=""), config.globals, shared)
+            in_the_clear.counts = ordinary.counts
+        built.append((ordinary, in_the_clear))
+    return Prepared(config, tuple(built), shared)
+
+
+def preload(config: Config, default_plugins: str = "") -> None:
+    """Import what furnish() and the first connections will need: who serves may not be allowed to read it."""
+    modules = []
+    for vhost in config.vhosts:
+        modules += [BUNDLED[entry.name][0] for entry in vhost.ws_protocols if entry.name in BUNDLED]
+        if vhost.ws_protocols:
+            modules += ["binascii", "hashlib"]  # for the handshake
+            modules += FOR_PLUGINS
+        if vhost.apply_listen_accept or vhost.fallback_listen_accept:
+            modules += ["lwsws.roles.raw", "lwsws.builtin.raw_proxy", "lwsws.builtin.raw_test"]
+        if vhost.host_ssl_cert or vhost.has_fallback:
+            modules.append("lwsws.roles.sniff")
+        if vhost.proxy_protocol_from:
+            modules += ["ipaddress", "lwsws.roles.proxy_header"]
+    if plugin_directories(config, default_plugins):
+        modules += ["importlib.util", *FOR_PLUGINS]
+    for module in modules:
+        import_module(module)
+
+
+def build(config: Config, reactor: Reactor) -> Site:
+    """Both steps at once, without plugin directories, for who lends the site connections."""
+    return look(prepare(config, reactor), Plugins())
+
+
+def look(prepared: Prepared, plugins: Plugins) -> Site:
+    """The site for who only looks at it: `plugins` are not initialised, the bundled ones are."""
+    reactor = prepared.shared.reactor
+    server = PluginServer(reactor, Workers(reactor, 1), lambda hide_vhosts: {})
+    return furnish(prepared, plugins, server, foreign=False)
+
+
+def furnish(prepared: Prepared, plugins: Plugins, server: Server, foreign: bool = True) -> Site:
+    """Make the protocols, and decide what the connections of each address become.  `foreign` as for
+    make_protocols()."""
+    config, shared = prepared.config, prepared.shared
+    protocols = [make_protocols(vhost, plugins, server, foreign) for vhost in config.vhosts]
+    room = Room()
     # By identity: the records are not hashable.
     served: Dict[int, Served] = {}
     left_out: List[Tuple[VhostConfig, str]] = []
-    protocols = [make_protocols(vhost) for vhost in config.vhosts]
-    for vhost, offered in zip(config.vhosts, protocols):
+    for vhost, offered, (ordinary, in_the_clear) in zip(config.vhosts, protocols, prepared.built):
+        shared.offer(vhost, offered)
         raw = raw_factory(offered)
         if vhost.apply_listen_accept and raw is None:
             left_out.append((vhost, "there is no protocol for its raw connections"))
             continue
-        built = build_vhost(vhost, config.globals, shared)
-        in_the_clear = built
-        if vhost.sts and vhost.is_in_the_clear_too:
-            # RFC 6797 7.2: no Strict-Transport-Security over plain http.
-            in_the_clear = build_vhost(vhost._replace(sts=False, host_ssl_cert=""), config.globals, shared)
-        served[id(vhost)] = Served(vhost, built, in_the_clear, raw)
+        served[id(vhost)] = Served(vhost, ordinary, in_the_clear, raw)
     listening = []
-    for endpoint, sharing in share(config.vhosts):
+    for endpoint, sharing in prepared.endpoints:
         here = [served[id(vhost)] for vhost in sharing if id(vhost) in served]
         if not here or (sharing[0].takes_all_raw and here[0].config is not sharing[0]):
             continue    # the whole address is meant for a protocol that there is not
-        reception = receive(here, sharing[0], lambda: Answers(reactor, room))
+        reception = receive(here, sharing[0], lambda: Answers(shared.reactor, room))
         configs, vhosts = zip(*[(one.config, one.vhost) for one in here])
         listening.append(Listening(endpoint, configs, vhosts, reception))
     return Site(tuple(listening), tuple(shared.access_logs.values()), tuple(shared.password_files.values()),
-                tuple(protocols), tuple(left_out), tuple(_warnings(config, protocols, left_out)))
+                tuple(protocols), tuple(left_out), tuple(_warnings(config, protocols, left_out)), plugins)
 
 
 def _warnings(config: Config, protocols: Sequence[VhostProtocols],
@@ -112,12 +192,15 @@ def _warnings(config: Config, protocols: Sequence[VhostProtocols],
 
 
 class Shared:
-    """What several vhosts and mounts use together: one access log a file, one password file a path."""
+    """What several vhosts and mounts use together: one access log a file, one password file a path, and the
+    protocols of each vhost, which come later."""
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
         self.access_logs: Dict[str, AccessLog] = {}
         self.password_files: Dict[str, PasswordFile] = {}
+        self._protocols: Dict[str, Dict[str, Protocol]] = {}
+        self._websockets: Dict[str, WebSocketHandler] = {}
 
     def access_log(self, path: str) -> Optional[AccessLog]:
         """The log at `path`, opened once; None for no path."""
@@ -125,13 +208,73 @@ class Shared:
             self.access_logs[path] = AccessLog(path, self.reactor)
         return self.access_logs.get(path)
 
-    def protect(self, path: str, inner: Handler) -> Handler:
-        """`inner` behind the password file at `path`."""
+    def password_file(self, path: str) -> PasswordFile:
+        """The password file at `path`."""
         # Imported here: hashing is loaded only by a configuration that uses it.
-        from lwsws.handlers.basicauth import BasicAuthHandler, PasswordFile
+        from lwsws.handlers.basicauth import PasswordFile
         if path not in self.password_files:
             self.password_files[path] = PasswordFile(path, self.reactor.clock)
-        return BasicAuthHandler(self.password_files[path], inner)
+        return self.password_files[path]
+
+    def protect(self, path: str, inner: Handler) -> Handler:
+        """`inner` behind the password file at `path`."""
+        from lwsws.handlers.basicauth import BasicAuthHandler
+        return BasicAuthHandler(self.password_file(path), inner)
+
+    def protocols(self, vhost: VhostConfig) -> Dict[str, Protocol]:
+        """The protocols of `vhost` by name: none until it is furnished."""
+        return self._protocols.setdefault(place_of(vhost), {})
+
+    def find(self, vhost: VhostConfig, name: str) -> Callable[[], Optional[Protocol]]:
+        """What finds the protocol `name` of `vhost` once it is there."""
+        protocols = self.protocols(vhost)
+        return lambda: protocols.get(name)
+
+    def websockets(self, vhost: VhostConfig, settings: GlobalConfig) -> Optional[Handler]:
+        """What opens the WebSockets of `vhost`; None if it has no protocols."""
+        if not vhost.ws_protocols:
+            return None
+        # Imported here: many servers have no protocols.
+        from lwsws.handlers.websocket import WebSocketHandler
+        if place_of(vhost) not in self._websockets:
+            for entry in vhost.ws_protocols:
+                path = Options(entry.options).get("basic-auth")
+                if path:
+                    self.password_file(path)
+            self._websockets[place_of(vhost)] = WebSocketHandler(
+                ProtocolVhost(vhost.name, vhost.port), settings.ws_pingpong_secs,
+                vhost.disable_no_protocol_ws_upgrades, vhost.strict_host_check)
+        return self._websockets[place_of(vhost)]
+
+    def offer(self, vhost: VhostConfig, made: VhostProtocols) -> None:
+        """The protocols of `vhost` are there."""
+        self.protocols(vhost).update(made.by_name)
+        handler = self._websockets.get(place_of(vhost))
+        if handler is None:
+            return
+        from lwsws.handlers.websocket import speaks_websocket
+        for entry in vhost.ws_protocols:
+            protocol = made.by_name.get(entry.name)
+            if protocol is None or not speaks_websocket(protocol):
+                continue
+            offer = self._offer(protocol, entry)
+            handler.offers[entry.name] = offer
+            is_default = says_yes(Options(entry.options).get("default"))
+            if handler.default is None or (is_default and not handler.has_marked_default):
+                handler.default = offer
+                handler.has_marked_default = is_default
+
+    def _offer(self, protocol: Protocol, entry: ProtocolConfig) -> Offer:
+        from lwsws.handlers.websocket import Offer, read_limits
+        options = Options(entry.options)
+        path = options.get("basic-auth")
+        return Offer(protocol, read_limits(protocol, options), says_yes(options.get("deflate", "1")),
+                     options.all("allowed-origins"), self.password_file(path) if path else None)
+
+
+def place_of(vhost: VhostConfig) -> str:
+    """Where `vhost` stands in the configuration; the same for a changed copy of its record."""
+    return f"{vhost.where} {vhost.path}"
 
 
 def build_limits(settings: GlobalConfig) -> Limits:
@@ -149,6 +292,7 @@ def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> V
     built = Vhost(vhost.name, Routes(mounts), HeaderSet(*common), vhost.keepalive_timeout, vhost.max_body,
                   shared.access_log(vhost.access_log), vhost.error_document_404, vhost.strict_host_check)
     # What a raw vhost has in mounts is no site to be reached by another one's name.
+    built.upgrades = shared.websockets(vhost, settings)
     built.allow_sni_mismatch = vhost.allow_sni_mismatch and not vhost.apply_listen_accept
     if vhost.host_ssl_cert:
         built.tls = build_tls(vhost, settings)
@@ -173,15 +317,30 @@ def build_mount(mount: MountConfig, vhost: VhostConfig, common: Sequence[Fields]
     max_body = vhost.max_body if mount.max_body is None else mount.max_body
     prefix = "" if mount.mountpoint == "/" else mount.mountpoint
     headers = HeaderSet(*common, mount.headers)
-    return MountPoint(prefix, build_handler(mount, shared), headers, keepalive, max_body, mount.exact_match,
-                      mount.origin.text)
+    built = MountPoint(prefix, build_handler(mount, vhost, shared), headers, keepalive, max_body,
+                       mount.exact_match, mount.origin.text)
+    built.no_ws_upgrades = mount.no_ws_upgrades
+    return built
 
 
-def build_handler(mount: MountConfig, shared: Shared) -> Handler:
+def build_interpreter(mount: MountConfig, vhost: VhostConfig, shared: Shared) -> Handler:
+    """What serves files, and leads those of some suffixes through a protocol."""
+    # Imported here: few servers have a use for it.
+    from lwsws.handlers.interpret import InterpretHandler
+    protocols = {suffix: shared.find(vhost, name) for suffix, name in mount.interpret}
+    return InterpretHandler(mount, protocols, ProtocolVhost(vhost.name, vhost.port))
+
+
+def build_handler(mount: MountConfig, vhost: VhostConfig, shared: Shared) -> Handler:
     """What answers for `mount`, behind its password file if it has one."""
     handler: Handler
     if mount.origin.kind == "file":
-        handler = FileHandler(mount)
+        handler = build_interpreter(mount, vhost, shared) if mount.interpret else FileHandler(mount)
+    elif mount.origin.kind == "callback":
+        from lwsws.handlers.callback import CallbackHandler
+        protocol_of = shared.find(vhost, mount.origin.target)
+        handler = CallbackHandler(protocol_of, ProtocolVhost(vhost.name, vhost.port), Options(mount.pmo),
+                                  mount.auth_mask)
     elif mount.origin.kind == "redirect":
         handler = RedirectHandler(mount)
     else:

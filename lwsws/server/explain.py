@@ -20,7 +20,8 @@ from lwsws.handlers.file import DEFAULT_FILE
 from lwsws.net.addresses import address_family
 from lwsws.net.reactor import Reactor
 from lwsws.server.ask import Outcome, ask
-from lwsws.server.build import Listening, Site, build
+from lwsws.server.build import Listening, Site, look, prepare
+from lwsws.server.plugins import Plugins
 from lwsws.server.question import Question, Unaskable, reaches, read_url
 from lwsws.wire.http1_write import REASONS
 
@@ -29,10 +30,10 @@ TOLD_FIELDS = frozenset(("location", "content-type", "content-encoding", "conten
                          "www-authenticate"))
 
 
-def explain(config: Config, url: str, become: Callable[[], None] = lambda: None) -> Tuple[List[str], bool]:
+def explain(config: Config, url: str, load: Callable[[], Plugins] = Plugins) -> Tuple[List[str], bool]:
     """Lines that explain what a GET of `url` would meet, and whether it gets something better than an error.
 
-    `become` is called after the building, at the point where serving gives up root.
+    `load` loads the plugins; it is called at the point where serving has given up root.
     """
     try:
         question = read_url(config.vhosts, url)
@@ -40,8 +41,9 @@ def explain(config: Config, url: str, become: Callable[[], None] = lambda: None)
         return [f"request   none: {error}"], False
     reactor = Reactor()
     try:
-        site, unlocked = build(without_logs(config), reactor), build(_unlocked(config), reactor)
-        become()
+        prepared = [prepare(seen, reactor) for seen in (without_logs(config), _unlocked(config))]
+        plugins = load()
+        site, unlocked = [look(one, plugins) for one in prepared]
         explainer = Explainer(config, reactor, site, unlocked)
         served = explainer.explain(question)
         return explainer.lines, served

@@ -1,7 +1,7 @@
 """From a vhost's configuration to its protocols: one instance for each entry of `ws-protocols`.
 
-Bundled protocols are imported only when a vhost names them.  One that cannot be had, or cannot work with its
-options, is a fault that says so with file and line; the vhost does without it.
+One that cannot be had, or cannot work with its options, is a fault that says so with file and line; the
+vhost does without it.
 
 Which protocol takes the raw connections of a vhost (`apply-listen-accept`, `fallback-listen-accept`): the
 one that `listen-accept-protocol` names, else the one with `"raw": "1"`.  With `listen-accept-role`
@@ -11,29 +11,18 @@ one that `listen-accept-protocol` names, else the one with `"raw": "1"`.  With `
 from __future__ import annotations
 
 import functools
-from importlib import import_module
 from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Type
 
 from lwsws.config.model import Fault, ProtocolConfig, VhostConfig
 from lwsws.config.values import says_yes
-from lwsws.core.protocol import OptionError, Options, Protocol, ProtocolVhost
+from lwsws.core.options import OptionError, Options
+from lwsws.core.plugincall import ask_plugin
+from lwsws.core.protocol import Protocol
+from lwsws.core.session import ProtocolVhost, Server
+from lwsws.server.plugins import BUNDLED, LATER, Plugins, bundled
 
 if TYPE_CHECKING:
     from lwsws.core.role import Role
-    from lwsws.net.reactor import Reactor
-
-# Name -> module, class.
-BUNDLED: Mapping[str, Tuple[str, str]] = {
-    "raw-proxy": ("lwsws.builtin.raw_proxy", "RawProxy"),
-    "raw-test": ("lwsws.builtin.raw_test", "RawTest"),
-    # Its names in the original.
-    "lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
-    "protocol-lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
-}
-
-# Of the original, and not there yet.
-LATER = frozenset(("dumb-increment-protocol", "lws-acme-client", "lws-mirror-protocol", "lws-server-status",
-                   "lws-status", "protocol-post-demo"))
 
 RAW_PROXY = "raw-proxy"
 # What `listen-accept-role` may say.  For all but raw-proxy the protocol alone decides what happens.
@@ -53,18 +42,20 @@ class VhostProtocols(NamedTuple):
     faults: Tuple[Fault, ...]
     remarks: Tuple[Fault, ...] = ()
 
-    def destroy(self, reactor: Reactor) -> None:
+    def destroy(self) -> None:
         """End all instances; the fault of one is logged and does not keep the others from it."""
         instances = [*self.by_name.values()]
         if self.raw is not None and self.raw not in instances:
             instances.append(self.raw)
         for protocol in instances:
-            reactor.guarded(protocol.destroy)
+            ask_plugin(f"{protocol.name} of {self.vhost.name}", protocol.destroy)
 
 
-def make_protocols(config: VhostConfig) -> VhostProtocols:
-    """Make and initialise the protocols of one vhost."""
-    maker = Maker(config)
+def make_protocols(config: VhostConfig, plugins: Plugins, server: Server,
+                   foreign: bool = True) -> VhostProtocols:
+    """Make and initialise the protocols of one vhost.  Without `foreign` only bundled ones are initialised,
+    for who only wants to know what is wrong."""
+    maker = Maker(config, plugins, server, foreign)
     for entry in config.ws_protocols:
         maker.add(entry)
     is_raw = config.apply_listen_accept or config.fallback_listen_accept
@@ -78,14 +69,17 @@ def raw_factory(protocols: VhostProtocols) -> Optional[Callable[[], Role]]:
         return None
     # Imported here: most servers have no use for it.
     from lwsws.roles.raw import RawRole
-    return functools.partial(RawRole, protocols.raw, protocols.vhost)
+    return functools.partial(RawRole, protocols.raw)
 
 
 class Maker:
     """Makes the protocols of one vhost, and collects what is wrong."""
 
-    def __init__(self, config: VhostConfig) -> None:
+    def __init__(self, config: VhostConfig, plugins: Plugins, server: Server, foreign: bool) -> None:
         self.config = config
+        self.plugins = plugins
+        self.server = server
+        self.foreign = foreign
         self.vhost = ProtocolVhost(config.name, config.port)
         self.by_name: Dict[str, Protocol] = {}
         self.faults: List[Fault] = []
@@ -99,16 +93,42 @@ class Maker:
             self.remarks.append(Fault(entry.where, entry.path, reason, False))
             return
         if kind is None:
-            hint = near(entry.name, BUNDLED)
+            hint = near(entry.name, self.plugins.names())
             self._complain(entry, "", f"the protocol {entry.name!r} is not offered{hint}")
             return
-        protocol = kind()
         try:
-            protocol.init(self.vhost, Options(entry.options))
+            protocol = self._make(kind, Options(entry.options))
         except OptionError as error:
             self._complain(entry, error.name, f"{error.why}. The protocol is not offered")
             return
+        if protocol is None:
+            self._complain(entry, "", "the protocol failed to begin, see above. It is not offered")
+            return
         self.by_name[entry.name] = protocol
+
+    def _make(self, kind: Type[Protocol], options: Options) -> Optional[Protocol]:
+        """An instance of `kind` that has begun; None if it failed, OptionError if it cannot work so."""
+        label = f"{kind.name} of {self.vhost.name}"
+        protocol: Optional[Protocol] = ask_plugin(label, kind)[1]
+        if protocol is None:
+            return None
+        protocol.server = self.server
+        protocol.vhost = self.vhost
+        protocol.sessions = set()
+        wrong: List[OptionError] = []
+
+        def begin() -> None:
+            try:
+                protocol.init(self.vhost, options)
+            except OptionError as error:
+                wrong.append(error)
+
+        sound = True
+        if self.foreign or kind.name in BUNDLED:
+            sound = ask_plugin(label, begin)[0]
+        if wrong:
+            raise wrong[0]
+        return protocol if sound else None
 
     def find_raw(self) -> Optional[Protocol]:
         """The protocol that takes raw connections; None if there is none, and then a fault says why."""
@@ -129,8 +149,9 @@ class Maker:
         return None     # else add() has said why
 
     def _kind(self, name: str) -> Optional[Type[Protocol]]:
-        if name in BUNDLED:
-            return bundled(name)
+        kind = self.plugins.kind(name)
+        if kind is not None:
+            return kind
         if self.config.listen_accept_role == RAW_PROXY and name == self.config.listen_accept_protocol:
             return bundled(RAW_PROXY)
         return None
@@ -144,18 +165,17 @@ class Maker:
 
     def _without_entry(self, name: str) -> Optional[Protocol]:
         """The protocol `name`, which `ws-protocols` does not have: those work that need no options."""
-        if name not in BUNDLED:
-            self._refuse("listen-accept-protocol",
-                         f"there is no protocol {name!r}{near(name, [*self.by_name, *BUNDLED])}")
+        kind = self.plugins.kind(name)
+        if kind is None:
+            hint = near(name, [*self.by_name, *self.plugins.names()])
+            self._refuse("listen-accept-protocol", f"there is no protocol {name!r}{hint}")
             return None
-        protocol = bundled(name)()
         try:
-            protocol.init(self.vhost, Options())
+            return self._make(kind, Options())
         except OptionError as error:
             self._refuse("listen-accept-protocol", f'{name!r} needs an entry in "ws-protocols" with the '
                                                    f'option "{error.name}", which {error.why}')
             return None
-        return protocol
 
     def _asked_by(self) -> str:
         return "apply-listen-accept" if self.config.apply_listen_accept else "fallback-listen-accept"
@@ -171,13 +191,6 @@ class Maker:
         position = config.positions.get(key, config.where)
         reason += ". Raw connections are not served"
         self.faults.append(Fault(position, f"{config.path}.{key}", reason, False))
-
-
-def bundled(name: str) -> Type[Protocol]:
-    """The class of the bundled protocol `name`, which is imported now."""
-    module, kind = BUNDLED[name]
-    found: Type[Protocol] = vars(import_module(module))[kind]
-    return found
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """The service: listeners and connections of one serving process, from bind to the last byte.
 
-`open` binds every endpoint (as root, if that is how we were started), `start` begins to accept,
+`open` binds every endpoint (as root, if that is how we were started), `furnish` makes the protocols, and runs
+the code of plugins (not as root any more), `start` begins to accept,
 `stop` stops accepting, lets open answers finish within the shutdown time, and ends the reactor.
 An interface that is not there yet is polled for while everything else serves.
 """
@@ -11,10 +12,10 @@ import errno
 import os
 import resource
 import socket
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from lwsws import log
-from lwsws.config.model import Config
+from lwsws.config.model import Config, VhostConfig
 from lwsws.core.connection import Connection
 from lwsws.core.context import Context
 from lwsws.core.role import Role
@@ -22,9 +23,12 @@ from lwsws.net.addresses import NOT_YET, BindRetry, interface_addresses, listen_
 from lwsws.net.listener import Listener
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
-from lwsws.server.build import Listening, Site, build, build_limits
+from lwsws.server.build import Listening, Prepared, Site, build_limits, furnish, prepare
 from lwsws.server.endpoints import PRIVILEGED_PORTS, Endpoint
 from lwsws.server.identity import socket_owner
+from lwsws.server.plugin_server import PluginServer
+from lwsws.server.plugins import Plugins
+from lwsws.server.report import report
 
 if TYPE_CHECKING:
     from lwsws.server.certificates import CertificateWatch
@@ -46,19 +50,22 @@ class BindError(Exception):
 class Service:
     """What one process serves; used on the reactor thread only."""
 
-    def __init__(self, config: Config, reactor: Reactor) -> None:
-        """Build everything; OSError if an access log cannot be opened, BuildError as of build()."""
+    def __init__(self, config: Config, reactor: Reactor, default_plugins: str = "") -> None:
+        """Make all that needs privileges; OSError if an access log cannot be opened, BuildError as of
+        prepare()."""
         settings = config.globals
         self.reactor = reactor
         self.config = config
         self.workers = Workers(reactor, max(1, settings.count_threads))
         self.context = Context(reactor, self.workers, build_limits(settings))
         self.context.connection_gone = self._connection_gone
-        self.site: Site = build(config, reactor)
+        self.prepared: Prepared = prepare(config, reactor, default_plugins)
+        self.site = Site()      # until it is furnished
+        self._started = reactor.now
         self._watch: Optional[CertificateWatch] = None
-        if self.site.certified:
+        if self.prepared.certified:
             from lwsws.server.certificates import CertificateWatch  # loads ssl
-            self._watch = CertificateWatch(reactor, self.workers, self.site.certified)
+            self._watch = CertificateWatch(reactor, self.workers, self.prepared.certified)
         self.max_connections = settings.max_connections or connection_limit()
         self._sockets: Dict[Endpoint, socket.socket] = {}
         self._listeners: List[Listener] = []
@@ -71,10 +78,9 @@ class Service:
 
     def open(self) -> None:
         """Bind all endpoints that exist.  BindError names the one that cannot be had."""
-        for listening in self.site.listening:
-            endpoint = listening.endpoint
+        for endpoint, configs in self.prepared.endpoints:
             try:
-                self._sockets[endpoint] = bind(listening)
+                self._sockets[endpoint] = bind(endpoint, configs)
                 if endpoint.has_file:
                     self._socket_files[endpoint.path] = os.lstat(endpoint.path).st_ino
             except OSError as error:
@@ -83,11 +89,10 @@ class Service:
                 if endpoint.family == socket.AF_INET6 and endpoint.is_wildcard and error.errno in NO_IPV6:
                     log.notice(f"no IPv6 on this system: not listening on {endpoint}")
                     continue
-                raise BindError(self._bind_fault(listening, error)) from None
+                raise BindError(self._bind_fault(endpoint, configs[0], error)) from None
 
-    def _bind_fault(self, listening: Listening, error: OSError) -> str:
-        endpoint = listening.endpoint
-        text = f"{listening.configs[0].where}: cannot listen on {endpoint}: {error.strerror or error}"
+    def _bind_fault(self, endpoint: Endpoint, config: VhostConfig, error: OSError) -> str:
+        text = f"{config.where}: cannot listen on {endpoint}: {error.strerror or error}"
         if error.errno == errno.EADDRINUSE and any(
                 other.port == endpoint.port and other.family == endpoint.family for other in self._sockets):
             text += (" (another vhost of this configuration listens on the same port of an overlapping "
@@ -95,6 +100,17 @@ class Service:
         elif error.errno == errno.EACCES and endpoint.port and endpoint.port < PRIVILEGED_PORTS:
             text += f" (ports below {PRIVILEGED_PORTS} need root or CAP_NET_BIND_SERVICE)"
         return text
+
+    def furnish(self, plugins: Plugins) -> None:
+        """Make the protocols, with `plugins` beside the bundled ones; runs their code."""
+        server = PluginServer(self.reactor, self.workers, self._status)
+        self.site = furnish(self.prepared, plugins, server)
+        wanted = {listening.endpoint for listening in self.site.listening}
+        for endpoint in [endpoint for endpoint in self._sockets if endpoint not in wanted]:
+            self._sockets.pop(endpoint).close()
+
+    def _status(self, hide_vhosts: bool) -> Dict[str, Any]:
+        return report(self.context, self.site, self._started, self.max_connections, hide_vhosts)
 
     def is_open(self, listening: Listening) -> bool:
         """Whether `open` has bound its endpoint, and neither waits for it nor left it out."""
@@ -124,8 +140,8 @@ class Service:
             listener.pause()
 
     def _wait_for(self, listening: Listening) -> None:
-        retry = BindRetry(self.reactor, lambda: bind(listening), lambda sock: self._listen(listening, sock),
-                          str(listening.endpoint))
+        retry = BindRetry(self.reactor, lambda: bind(listening.endpoint, listening.configs),
+                          lambda sock: self._listen(listening, sock), str(listening.endpoint))
         self._retries.append(retry)
 
     # Connections.
@@ -154,9 +170,10 @@ class Service:
 
     def reopen_logs(self) -> None:
         """Open the access logs anew by name, and look for new certificates (SIGUSR1)."""
-        for access_log in self.site.access_logs:
+        access_logs = self.prepared.shared.access_logs
+        for access_log in access_logs.values():
             access_log.reopen()
-        count = len(self.site.access_logs)
+        count = len(access_logs)
         log.notice(f"reopened {count} access log{'s' if count != 1 else ''}")
         if self._watch is not None:
             changed = self._watch.check_now()
@@ -204,8 +221,8 @@ class Service:
         for sock in self._sockets.values():
             sock.close()
         for protocols in self.site.protocols:
-            protocols.destroy(self.reactor)
-        for access_log in self.site.access_logs:
+            protocols.destroy()
+        for access_log in self.prepared.shared.access_logs.values():
             access_log.close()
         return self.workers.stop(WORKER_SECONDS)
 
@@ -219,11 +236,10 @@ def connection_limit() -> int:
     return max(16, soft - max(RESERVED_FDS, soft // 16))
 
 
-def bind(listening: Listening) -> socket.socket:
-    """A listening socket for the endpoint; OSError if it cannot be had."""
-    endpoint, vhost = listening.endpoint, listening.configs[0]
+def bind(endpoint: Endpoint, configs: Sequence[VhostConfig]) -> socket.socket:
+    """A listening socket for the endpoint that the vhosts of `configs` share; OSError if it cannot be had."""
     if endpoint.path:
-        uid, gid = socket_owner(vhost.unix_socket_perms)
+        uid, gid = socket_owner(configs[0].unix_socket_perms)
         return listen_unix(endpoint.path, uid, gid)
     host = endpoint.host
     if endpoint.interface:
@@ -232,7 +248,7 @@ def bind(listening: Listening) -> socket.socket:
             raise OSError(errno.EADDRNOTAVAIL, f"interface {endpoint.interface} has no such address")
         host = addresses[0]
     return listen_tcp(host, endpoint.port, endpoint.family,
-                      fastopen=max(config.fo_listen_queue for config in listening.configs))
+                      fastopen=max(config.fo_listen_queue for config in configs))
 
 
 def remove_socket_file(path: str, inode: int) -> None:

@@ -100,7 +100,7 @@ def test_a_log_that_cannot_be_opened(tmp_path: Path, capfd: pytest.CaptureFixtur
 def test_nothing_left_to_listen_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_config(tmp_path, [{"port": "7681", "apply-listen-accept": "1", "listen-accept-protocol": "nobody"}])
     assert serve(str(tmp_path), "/ddir") == 1
-    reason, warning, last = said(capfd)
+    reason, warning, last = said(capfd)[-3:]
     assert "there is no protocol 'nobody'" in reason
     assert warning.endswith(": not listening for default: there is no protocol for its raw connections")
     assert last == "E: not starting: nothing is left to listen on"
@@ -247,3 +247,77 @@ print(json.dumps(sorted(set(sys.modules) - before)))
                 "subprocess tempfile traceback urllib.parse lwsws.handlers.basicauth "
                 "lwsws.server.explain").split()
     assert set(json.loads(done.stdout)).isdisjoint(unwanted)
+
+
+# Plugins.
+
+SPY = """
+import os
+from lwsws.plugin import Protocol
+
+def note(what):
+    with open({path!r}, "a") as file:
+        print(what, os.getuid(), file=file)
+
+note("import")
+
+class Spy(Protocol):
+    name = "spy"
+
+    def init(self, vhost, options):
+        note("init")
+
+    def destroy(self):
+        note("destroy")
+"""
+
+
+@pytest.fixture
+def spied(home: Path) -> Tuple[Path, Path]:
+    """A configuration directory whose vhost has the protocol of a plugin directory, and where that plugin
+    notes who it is."""
+    notes = home / "notes"
+    notes.touch()
+    notes.chmod(0o666)
+    (home / "plugins").mkdir(0o755)
+    (home / "plugins" / "spy.py").write_text(SPY.format(path=str(notes)))
+    vhost = {"name": "a.test", "port": free_ports(1)[0], "ws-protocols": [{"spy": {}}]}
+    settings = {"plugin-dir": str(home / "plugins")}
+    if os.getuid() == 0:
+        settings["username"] = NOBODY
+    return write_config(home / "etc", [vhost], settings), notes
+
+
+WHO = 65534 if os.getuid() == 0 else os.getuid()
+
+
+def test_plugins_run_as_who_serves_and_never_as_root(spied: Tuple[Path, Path]) -> None:
+    directory, notes = spied
+    port = load_config(directory).vhosts[0].port
+    with Server(directory, [("127.0.0.1", port)]) as server, Client(server.connect()) as client:
+        client.get()
+    assert notes.read_text().splitlines() == [f"import {WHO}", f"init {WHO}", f"destroy {WHO}"]
+
+
+@pytest.mark.parametrize("arguments", [["-t"], ["--plugins"], ["--explain", "/"]])
+def test_looking_at_plugins_imports_them_as_who_would_serve_and_no_more(
+    spied: Tuple[Path, Path], arguments: List[str]
+) -> None:
+    directory, notes = spied
+    command = [sys.executable, str(ROOT / "lwsws.py"), "-c", str(directory), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert notes.read_text().splitlines() == [f"import {WHO}"], done.stderr
+
+
+def test_a_plugin_that_cannot_be_imported_keeps_the_server_from_starting(
+    spied: Tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    directory, notes = spied
+    broken = directory.parent / "plugins" / "broken.py"
+    broken.write_text("import nothing_of_that_name\n")
+    command = [sys.executable, str(ROOT / "lwsws.py"), "-c", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert f"{broken} cannot be imported" in done.stderr and "nothing_of_that_name" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("E: not starting: a plugin cannot be used")
+    assert "init" not in notes.read_text()

@@ -6,13 +6,12 @@ from typing import Tuple
 
 import pytest
 
-from lwsws.core.protocol import RawSession
 from lwsws.core.role import Role
+from lwsws.core.session import RawSession
 from lwsws.net.reactor import BUFFER_BYTES
 from lwsws.net.transport import HIGH, LOW
-from lwsws.roles.raw import RawRole
 from tests.net.support import tcp_pair, unix_pair
-from tests.support.raw import VHOST, Notes, Pair, Peer, RawBench, nothing, opened
+from tests.support.raw import VHOST, Notes, Pair, Peer, RawBench, nothing, opened, raw_role
 
 # More than the socket buffers of a pair hold.
 MUCH = 2_000_000
@@ -23,7 +22,7 @@ MUCH = 2_000_000
 
 def test_a_session_from_beginning_to_end(bench: RawBench) -> None:
     client, notes = opened(bench)
-    session = notes.sessions[0]
+    session = notes.adopted[0]
     assert (session.peer, session.vhost, session.user) == ("192.0.2.7", VHOST, None)
     assert session.ident == bench.context.accepted
     client.send(b"hello")
@@ -41,8 +40,8 @@ def test_each_session_has_its_own_user_object(bench: RawBench) -> None:
 
     notes = Notes(adopted=adopted)
     for _ in range(2):
-        bench.connect(RawRole(notes, VHOST))
-    assert [session.user for session in notes.sessions] == [[1], [2]]
+        bench.connect(raw_role(notes))
+    assert [session.user for session in notes.adopted] == [[1], [2]]
 
 
 @pytest.mark.parametrize("pair", [unix_pair, tcp_pair])
@@ -51,7 +50,7 @@ def test_a_peer_that_vanishes_ends_the_session(bench: RawBench, pair: Pair) -> N
     client.reset()
     bench.until(lambda: notes.events[-1] in ("closed", "eof"))
     if notes.events[-1] == "eof":   # a unix socket has no resets
-        notes.sessions[0].close()
+        notes.adopted[0].close()
         bench.settle()
     assert notes.events.count("closed") == 1
     assert not bench.context.connections
@@ -63,8 +62,8 @@ def test_the_end_of_the_stream_may_be_answered(bench: RawBench) -> None:
     client.half_close()
     bench.settle()
     assert notes.events == ["adopted", "receive", "eof"]
-    notes.sessions[0].write(b"answer")
-    notes.sessions[0].close()
+    notes.adopted[0].write(b"answer")
+    notes.adopted[0].close()
     bench.settle()
     assert client.over and client.data == b"answer"
     assert notes.events[-1] == "closed"
@@ -73,7 +72,7 @@ def test_the_end_of_the_stream_may_be_answered(bench: RawBench) -> None:
 def test_leftover_of_an_earlier_role_comes_first(bench: RawBench) -> None:
     class Earlier(Role):
         def data_received(self, data: bytes) -> None:
-            self.conn.switch_role(RawRole(notes, VHOST), data)
+            self.conn.switch_role(raw_role(notes), data)
 
     notes = Notes()
     client = bench.connect(Earlier())
@@ -100,7 +99,7 @@ def test_a_client_that_does_not_read_is_not_read(bench: RawBench) -> None:
         received += len(client.receive())
         bench.reactor.run_once(0)
     assert received == sent
-    assert notes.sessions[0].ident and not client.over
+    assert notes.adopted[0].ident and not client.over
 
 
 def pumped(bench: RawBench, client: Peer, limit: int) -> Tuple[int, int]:
@@ -129,7 +128,7 @@ def test_writable_comes_once_for_each_request_and_never_inside_another_call(benc
             assert notes.events[-1] == "writable"
 
     notes = Notes(adopted=adopted, writable=writable)
-    bench.connect(RawRole(notes, VHOST))
+    bench.connect(raw_role(notes))
     assert notes.events == ["adopted"]
     bench.settle()
     assert notes.events == ["adopted", "writable", "writable", "writable"]
@@ -138,7 +137,7 @@ def test_writable_comes_once_for_each_request_and_never_inside_another_call(benc
 @pytest.mark.parametrize("first", [LOW, HIGH + 1])
 def test_writable_waits_until_the_output_is_low(bench: RawBench, first: int) -> None:
     client, notes = opened(bench)
-    session, conn = notes.sessions[0], bench.only()
+    session, conn = notes.adopted[0], bench.only()
     session.write(bytes(MUCH))
     filled = MUCH - conn.transport.size
     client.receive(conn.transport.size - first if conn.transport.size > first else 1)
@@ -178,7 +177,7 @@ def test_a_plugin_that_writes_when_it_may_has_bounded_output(bench: RawBench) ->
 
 def test_a_paused_plugin_hears_nothing_and_the_client_waits(bench: RawBench) -> None:
     client, notes = opened(bench)
-    session = notes.sessions[0]
+    session = notes.adopted[0]
     session.pause()
     sent, _ = pumped(bench, client, 20_000_000)
     assert notes.events == ["adopted"] and sent < 2_000_000
@@ -200,7 +199,7 @@ def test_a_plugin_may_pause_at_once_and_get_all_later(bench: RawBench) -> None:
     bench.settle()
     assert notes.events == ["adopted"]
     assert bench.only().transport.bytes_received == len("one")
-    notes.sessions[0].resume()
+    notes.adopted[0].resume()
     bench.settle()
     assert notes.data == b"onetwo"
     assert notes.events[-2:] == ["eof", "closed"]
@@ -213,14 +212,14 @@ def test_an_end_that_came_behind_held_bytes_comes_behind_them(bench: RawBench) -
     client.half_close()
     bench.settle()
     assert notes.events == ["adopted"]
-    notes.sessions[0].resume()
+    notes.adopted[0].resume()
     bench.settle()
     assert notes.events == ["adopted", "eof", "closed"]
 
 
 def test_pausing_within_what_was_held_holds_the_rest(bench: RawBench) -> None:
     client, notes = opened(bench, adopted=lambda s: s.pause(), receive=lambda s: s.pause())
-    session = notes.sessions[0]
+    session = notes.adopted[0]
     client.send(b"one")
     bench.settle()
     client.send(b"two")
@@ -240,7 +239,7 @@ def test_pausing_within_what_was_held_holds_the_rest(bench: RawBench) -> None:
 
 def test_resuming_does_not_read_while_too_much_waits_to_be_sent(bench: RawBench) -> None:
     client, notes = opened(bench)
-    session = notes.sessions[0]
+    session = notes.adopted[0]
     session.pause()
     session.write(bytes(MUCH))
     session.resume()
@@ -255,8 +254,8 @@ def test_resuming_does_not_read_while_too_much_waits_to_be_sent(bench: RawBench)
 
 def test_draining_does_not_read_while_the_plugin_has_paused(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].write(bytes(MUCH))
-    notes.sessions[0].pause()
+    notes.adopted[0].write(bytes(MUCH))
+    notes.adopted[0].pause()
     client.send(b"hello")
     while client.receive():
         bench.reactor.run_once(0)

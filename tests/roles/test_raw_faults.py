@@ -6,10 +6,10 @@ from typing import Any, Optional
 
 import pytest
 
-from lwsws.core.protocol import RawSession, parse_onward
 from lwsws.core.role import Role
-from lwsws.roles.raw import RawRole
-from tests.support.raw import VHOST, Notes, Peer, RawBench, opened
+from lwsws.core.session import RawSession
+from lwsws.net.onward import parse_onward
+from tests.support.raw import Notes, Peer, RawBench, opened, raw_role
 
 Errors = pytest.CaptureFixture[str]
 
@@ -42,9 +42,9 @@ def test_a_fault_in_any_method_is_logged_and_ends_that_session_only(
 ) -> None:
     _, others = opened(bench)
     notes = Notes(**{event: broken})
-    client = bench.connect(RawRole(notes, VHOST))
+    client = bench.connect(raw_role(notes))
     bench.settle()
-    provoke(event, bench, client, notes.sessions[0])
+    provoke(event, bench, client, notes.adopted[0])
     assert client.over
     assert notes.events.count("closed") == 1 and notes.events[-1] == "closed"
     logged = capfd.readouterr().err
@@ -60,7 +60,7 @@ def test_a_fault_after_the_work_of_a_worker_ends_the_session(bench: RawBench, ca
     def then(s: RawSession, result: Any, error: Optional[Exception]) -> None:
         raise RuntimeError("a fault of the plugin")
 
-    notes.sessions[0].run_blocking(int, "1", then=then)
+    notes.adopted[0].run_blocking(int, "1", then=then)
     bench.until(lambda: "closed" in notes.events)
     assert client.over
     assert "conn 1: fault in " in capfd.readouterr().err
@@ -71,7 +71,7 @@ def test_a_fault_with_held_bytes_tells_no_more_of_them(bench: RawBench, capfd: E
     client.send(b"x")
     bench.settle()
     client.half_close()
-    notes.sessions[0].resume()
+    notes.adopted[0].resume()
     bench.settle()
     assert notes.events == ["adopted", "receive", "closed"]
     assert "fault in Notes.raw_receive" in capfd.readouterr().err
@@ -90,9 +90,9 @@ def test_a_session_is_handed_over_with_all_its_bytes_in_order(bench: RawBench) -
         assert notes.events[-1] == "receive"
 
     client, notes = opened(bench, receive=receive)
-    notes.sessions[0].write(b"banner ")
-    notes.sessions[0].set_timer(1)
-    notes.sessions[0].request_writable()
+    notes.adopted[0].write(b"banner ")
+    notes.adopted[0].set_timer(1)
+    notes.adopted[0].request_writable()
     client.send(b"one ")
     bench.until(lambda: "closed" in notes.events)
     client.send(b"two")
@@ -111,7 +111,7 @@ def test_held_bytes_and_a_held_end_are_handed_over(bench: RawBench) -> None:
     bench.settle()
     client.half_close()
     bench.settle()
-    notes.sessions[0].tunnel(server.onward, b"first ")
+    notes.adopted[0].tunnel(server.onward, b"first ")
     far = server.accept()
     bench.until(lambda: far.over)
     assert far.data == b"first held"
@@ -139,7 +139,7 @@ def test_a_session_is_handed_over_by_what_hears_of_the_end(bench: RawBench) -> N
 def test_leftover_goes_along_if_the_plugin_hands_over_at_once(bench: RawBench) -> None:
     class Earlier(Role):
         def data_received(self, data: bytes) -> None:
-            self.conn.switch_role(RawRole(notes, VHOST), data)
+            self.conn.switch_role(raw_role(notes), data)
 
     server = bench.listen()
     notes = Notes(adopted=lambda s: s.tunnel(server.onward))
@@ -166,6 +166,6 @@ def test_a_fault_after_handing_over_ends_the_tunnel_too(bench: RawBench, capfd: 
 
 def test_what_cannot_be_written_to_any_more_cannot_be_handed_over(bench: RawBench) -> None:
     _, notes = opened(bench)
-    notes.sessions[0].shutdown_write()
+    notes.adopted[0].shutdown_write()
     with pytest.raises(RuntimeError, match="cannot be handed over"):
-        notes.sessions[0].tunnel(parse_onward("127.0.0.1:1"))
+        notes.adopted[0].tunnel(parse_onward("127.0.0.1:1"))

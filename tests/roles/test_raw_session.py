@@ -8,12 +8,12 @@ from typing import Any, List, Optional
 import pytest
 
 from lwsws.core.connection import Connection
-from lwsws.core.protocol import RawSession, parse_onward
 from lwsws.core.role import Role
+from lwsws.core.session import RawSession
+from lwsws.net.onward import parse_onward
 from lwsws.net.transport import HIGH, LOW
-from lwsws.roles.raw import RawRole
 from lwsws.roles.relay import HALF_CLOSED_SECONDS
-from tests.support.raw import SEND_TIMEOUT, VHOST, Notes, RawBench, nothing, opened
+from tests.support.raw import SEND_TIMEOUT, Notes, RawBench, nothing, opened, raw_role
 
 # More than the socket buffers of a pair hold.
 MUCH = 2_000_000
@@ -24,8 +24,8 @@ MUCH = 2_000_000
 
 def test_close_sends_what_was_written(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].write(bytes(MUCH))
-    notes.sessions[0].close()
+    notes.adopted[0].write(bytes(MUCH))
+    notes.adopted[0].close()
     assert "closed" not in notes.events
     while not client.eof:
         client.receive()
@@ -38,8 +38,8 @@ def test_close_sends_what_was_written(bench: RawBench) -> None:
 
 def test_abort_does_not(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].write(bytes(MUCH))
-    notes.sessions[0].abort()
+    notes.adopted[0].write(bytes(MUCH))
+    notes.adopted[0].abort()
     assert notes.events == ["adopted"]
     bench.settle()
     assert notes.events == ["adopted", "closed"]
@@ -48,7 +48,7 @@ def test_abort_does_not(bench: RawBench) -> None:
 
 def test_a_half_closed_session_goes_on_receiving(bench: RawBench) -> None:
     client, notes = opened(bench)
-    session = notes.sessions[0]
+    session = notes.adopted[0]
     session.write(b"last words")
     session.shutdown_write()
     session.write(b"more")
@@ -64,7 +64,7 @@ def test_a_half_closed_session_goes_on_receiving(bench: RawBench) -> None:
 
 def test_calls_of_a_closing_session_have_no_effect(bench: RawBench) -> None:
     client, notes = opened(bench)
-    session = notes.sessions[0]
+    session = notes.adopted[0]
     session.set_timer(1)
     session.request_writable()
     session.write(b"end")
@@ -89,7 +89,7 @@ def test_calls_of_a_closing_session_have_no_effect(bench: RawBench) -> None:
 
 def test_the_server_ends_sessions_by_closing_them(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].write(b"bye")
+    notes.adopted[0].write(b"bye")
     bench.only().role.shutdown()
     client.send(b"still sending")
     bench.settle()
@@ -104,7 +104,7 @@ def test_the_server_ends_sessions_by_closing_them(bench: RawBench) -> None:
 
 def test_a_timer_comes_once(bench: RawBench) -> None:
     _, notes = opened(bench)
-    notes.sessions[0].set_timer(10)
+    notes.adopted[0].set_timer(10)
     bench.advance(9)
     assert "timer" not in notes.events
     bench.advance(1)
@@ -118,7 +118,7 @@ def test_a_timer_can_be_moved_cleared_and_set_again_by_itself(bench: RawBench) -
             s.set_timer(1)
 
     _, notes = opened(bench, timer=again)
-    session = notes.sessions[0]
+    session = notes.adopted[0]
     session.set_timer(None)
     session.set_timer(10)
     session.set_timer(20)
@@ -139,14 +139,14 @@ def test_a_timer_can_be_moved_cleared_and_set_again_by_itself(bench: RawBench) -
 def test_a_timer_into_the_past_is_a_fault(bench: RawBench, seconds: float) -> None:
     _, notes = opened(bench)
     with pytest.raises(ValueError, match="a timer cannot be set to"):
-        notes.sessions[0].set_timer(seconds)
+        notes.adopted[0].set_timer(seconds)
 
 
 def test_no_timer_comes_while_the_last_output_is_sent(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].set_timer(1)
-    notes.sessions[0].write(bytes(MUCH))
-    notes.sessions[0].close()
+    notes.adopted[0].set_timer(1)
+    notes.adopted[0].write(bytes(MUCH))
+    notes.adopted[0].close()
     bench.advance(2)
     assert bench.context.connections and not client.over
     assert notes.events == ["adopted"]
@@ -154,7 +154,7 @@ def test_no_timer_comes_while_the_last_output_is_sent(bench: RawBench) -> None:
 
 def test_the_timer_dies_with_the_session(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].set_timer(1)
+    notes.adopted[0].set_timer(1)
     client.close()
     bench.settle()
     bench.advance(2)
@@ -175,15 +175,15 @@ def test_blocking_work_is_done_by_a_worker(bench: RawBench) -> None:
     def then(s: RawSession, result: Any, error: Optional[Exception]) -> None:
         done.append((s, result, error))
 
-    notes.sessions[0].run_blocking(work, 41, then=then)
+    notes.adopted[0].run_blocking(work, 41, then=then)
     bench.until(lambda: done)
-    assert done == [(notes.sessions[0], 42, None)]
+    assert done == [(notes.adopted[0], 42, None)]
 
 
 def test_what_the_work_raises_is_handed_over(bench: RawBench) -> None:
     _, notes = opened(bench)
     errors: List[Optional[Exception]] = []
-    notes.sessions[0].run_blocking(int, "x", then=lambda s, result, error: errors.append(error))
+    notes.adopted[0].run_blocking(int, "x", then=lambda s, result, error: errors.append(error))
     bench.until(lambda: errors)
     assert isinstance(errors[0], ValueError)
     assert len(bench.context.connections) == 1
@@ -193,7 +193,7 @@ def test_a_pool_that_takes_no_jobs_is_an_error_like_another(bench: RawBench) -> 
     _, notes = opened(bench)
     errors: List[Optional[Exception]] = []
     bench.workers.stop(timeout=5)
-    notes.sessions[0].run_blocking(int, "1", then=lambda s, result, error: errors.append(error))
+    notes.adopted[0].run_blocking(int, "1", then=lambda s, result, error: errors.append(error))
     assert not errors
     bench.settle()
     assert len(errors) == 1 and errors[0] is not None
@@ -202,13 +202,13 @@ def test_a_pool_that_takes_no_jobs_is_an_error_like_another(bench: RawBench) -> 
 def test_nobody_is_told_of_a_result_after_the_end(bench: RawBench) -> None:
     client, notes = opened(bench)
     release = threading.Event()
-    session = notes.sessions[0]
+    session = notes.adopted[0]
     session.run_blocking(release.wait, 10, then=lambda s, result, error: notes.events.append("done"))
     session.write(bytes(MUCH))
     session.close()
     release.set()
     bench.work_off()
-    session = opened(bench)[1].sessions[0]
+    session = opened(bench)[1].adopted[0]
     session.run_blocking(int, "1", then=lambda s, result, error: notes.events.append("done"))
     session.abort()
     bench.work_off()
@@ -222,7 +222,7 @@ def test_nobody_is_told_of_a_result_after_the_end(bench: RawBench) -> None:
 
 def test_a_client_that_takes_nothing_is_cut_off(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].write(bytes(MUCH))
+    notes.adopted[0].write(bytes(MUCH))
     bench.advance(SEND_TIMEOUT - 1)
     assert notes.events == ["adopted"]
     bench.advance(2)
@@ -232,7 +232,7 @@ def test_a_client_that_takes_nothing_is_cut_off(bench: RawBench) -> None:
 
 def test_a_client_that_takes_something_is_not(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].write(bytes(MUCH))
+    notes.adopted[0].write(bytes(MUCH))
     for _ in range(5):
         bench.advance(SEND_TIMEOUT - 1)
         while client.receive():     # all that the kernel has, so that more goes there
@@ -242,8 +242,8 @@ def test_a_client_that_takes_something_is_not(bench: RawBench) -> None:
 
 def test_bytes_of_the_client_do_not_help_it(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].write(b"a" * (LOW // 2))
-    notes.sessions[0].write(bytes(HIGH - LOW))
+    notes.adopted[0].write(b"a" * (LOW // 2))
+    notes.adopted[0].write(bytes(HIGH - LOW))
     for _ in range(2):
         client.send(b"x")
         bench.advance(SEND_TIMEOUT / 2 + 1)
@@ -252,7 +252,7 @@ def test_bytes_of_the_client_do_not_help_it(bench: RawBench) -> None:
 
 def test_an_idle_session_may_be_silent_for_ever(bench: RawBench) -> None:
     client, notes = opened(bench)
-    notes.sessions[0].write(bytes(MUCH))
+    notes.adopted[0].write(bytes(MUCH))
     while client.receive():
         bench.reactor.run_once(0)
     for _ in range(5):
@@ -265,7 +265,7 @@ def test_the_deadline_of_an_earlier_role_is_over(bench: RawBench) -> None:
         def start(self, conn: Connection) -> None:
             super().start(conn)
             conn.expect(1, "something else")
-            conn.switch_role(RawRole(Notes(), VHOST), b"")
+            conn.switch_role(raw_role(Notes()), b"")
 
     bench.connect(Earlier())
     bench.advance(2)
@@ -289,10 +289,10 @@ def test_a_half_closed_one_may_not(bench: RawBench, by_client: bool) -> None:
         client.half_close()
         bench.settle()
     else:
-        notes.sessions[0].shutdown_write()
+        notes.adopted[0].shutdown_write()
     bench.advance(HALF_CLOSED_SECONDS - 1)
     if by_client:
-        notes.sessions[0].write(bytes(MUCH))
+        notes.adopted[0].write(bytes(MUCH))
         while client.receive():
             bench.reactor.run_once(0)
     else:

@@ -11,9 +11,9 @@ import pytest
 
 from lwsws import log
 from lwsws.core.connection import Connection
-from lwsws.core.protocol import Onward, parse_onward
 from lwsws.core.role import Role
 from lwsws.net.connector import CONNECT_SECONDS
+from lwsws.net.onward import Onward, parse_onward
 from lwsws.net.reactor import BUFFER_BYTES
 from lwsws.roles.relay import RelayRole
 from lwsws.roles.tunnel import TunnelRole

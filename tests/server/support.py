@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from lwsws.net.reactor import Reactor
+from lwsws.server.plugins import Plugins
 from lwsws.server.service import Service
 from tests.support.clock import ManualClock
 from tests.support.docroot import file_mount
@@ -42,6 +43,7 @@ class Host:
         named = {key.replace("_", "-"): value for key, value in settings.items()}
         config = load_config(write_config(self.home / "etc", complete, named))
         service = Service(config, self.reactor)
+        service.furnish(Plugins())
         self.services.append(service)
         return service
 

@@ -10,6 +10,7 @@ import pytest
 
 from lwsws.core.vhost import MountPoint, Vhost, VhostSet
 from lwsws.handlers.attempts import MAX_FAILURES as GUESSES
+from lwsws.handlers.callback import CallbackHandler
 from lwsws.handlers.file import FileHandler
 from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
@@ -117,17 +118,18 @@ def test_the_first_vhost_of_a_port_decides_whom_to_believe_even_if_it_is_not_ser
 def test_certificates_that_may_come_later(builder: Builder) -> None:
     site = builder.site({"port": "443", "host-ssl-cert": "/nowhere/c", "ignore-missing-cert": "1"}, {})
     assert [str(item.endpoint) for item in site.listening] == ["0.0.0.0:443", "0.0.0.0:7681"]
-    assert [tls.context for tls in site.certified] == [None]
+    contexts = [vhost.tls.context for item in site.listening for vhost in item.vhosts if vhost.tls]
+    assert contexts == [None]
 
 
 def test_warnings_name_file_and_line_of_what_comes_later(builder: Builder) -> None:
     site = builder.site({"mounts": [mount(), mount("/c", "cgi:///bin/true")],
-                         "ws-protocols": [{"lws-status": {}}]})
+                         "ws-protocols": [{"lws-acme-client": {}}]})
     where = f"{builder.directory}/etc/conf.d/test:1:"
     assert all(warning.startswith(where) for warning in site.warnings)
     text = "\n".join(site.warnings)
     assert "vhosts[0].mounts[1].origin: cgi:// is not served by this version yet" in text
-    assert "the protocol 'lws-status' is not offered by this version yet" in text
+    assert "the protocol 'lws-acme-client' is not offered by this version yet" in text
 
 
 def test_a_configuration_of_what_is_served_warns_of_nothing(builder: Builder) -> None:
@@ -169,7 +171,7 @@ def test_what_a_vhost_is_told(builder: Builder) -> None:
     (">http://b.test/", RedirectHandler),
     ("cgi:///bin/true", UnavailableHandler),
     ("http://127.0.0.1:9/", UnavailableHandler),
-    ("callback://p", UnavailableHandler),
+    ("callback://p", CallbackHandler),
     ("gzip:///srv/www", UnavailableHandler),
 ])
 def test_the_handler_of_each_kind_of_origin(builder: Builder, origin: str, kind: type) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from lwsws.config.model import Config
 from lwsws.server.explain import explain
+from lwsws.server.plugins import Plugins
 from tests.support.certificates import Certificates, Pair
 from tests.support.docroot import file_mount, make_docroot, open_fds
 from tests.support.peer import Bench, load_config, write_config
@@ -296,10 +297,11 @@ def test_it_leaves_no_trace(site: Site) -> None:
 
 def test_root_is_given_up_before_anything_is_asked(site: Site) -> None:
     """Who reads the files then finds what has changed until then."""
-    def become() -> None:
+    def load() -> Plugins:
         (site.home / "www" / "plain.txt").write_text("changed in between\n")
+        return Plugins()
 
-    lines, _ = explain(site.config, "/plain.txt", become)
+    lines, _ = explain(site.config, "/plain.txt", load)
     assert "          Content-Length: 19" in lines
 
 

@@ -11,15 +11,25 @@ import pytest
 from lwsws.builtin.raw_proxy import RawProxy
 from lwsws.builtin.raw_test import RawTest
 from lwsws.config.values import says_yes
-from lwsws.core.protocol import Protocol, parse_onward
+from lwsws.core.protocol import Protocol
+from lwsws.net.onward import parse_onward
 from lwsws.net.reactor import Reactor
+from lwsws.net.workers import Workers
 from lwsws.roles.raw import RawRole
-from lwsws.server.plugins import BUNDLED, VhostProtocols, bundled, make_protocols, raw_factory
+from lwsws.server.plugin_server import PluginServer
+from lwsws.server.plugins import BUNDLED, Plugins, bundled
+from lwsws.server.protocols import VhostProtocols, make_protocols, raw_factory
 from tests.support.peer import load_config, write_config
 
 Make = Callable[..., VhostProtocols]
 
 PROXY = {"onward": "ipv4:127.0.0.1:22"}
+
+
+def idle_server() -> PluginServer:
+    """A server that nothing happens to."""
+    reactor = Reactor()
+    return PluginServer(reactor, Workers(reactor, 1), lambda hide_vhosts: {})
 
 
 @pytest.fixture
@@ -30,7 +40,7 @@ def make(tmp_path: Path) -> Make:
         if protocols:
             vhost["ws-protocols"] = list(protocols)
         config = load_config(write_config(tmp_path / "etc", [vhost]))
-        return make_protocols(config.vhosts[0])
+        return make_protocols(config.vhosts[0], Plugins(), idle_server())
 
     return make
 
@@ -258,8 +268,8 @@ def test_at_the_end_each_instance_hears_of_it_once(
     ended: List[str] = []
     one, two, three = Ending(ended, "one", fails=True), Ending(ended, "two"), Ending(ended, "three")
     made = make()._replace(by_name={"one": one, "two": two}, raw=two)
-    made.destroy(reactor)
+    made.destroy()
     assert ended == ["one", "two"]
     assert "fault in Ending.destroy" in capfd.readouterr().err
-    make()._replace(raw=three).destroy(reactor)
+    make()._replace(raw=three).destroy()
     assert ended == ["one", "two", "three"]

@@ -1,7 +1,7 @@
 """Raw connections before a real reactor: clients and servers on real sockets, driven by one thread.
 
     bench = RawBench()
-    client = bench.connect(RawRole(plugin, VHOST))     # our end of it is a Connection in that role
+    client = bench.connect(raw_role(plugin))     # our end of it is a Connection in that role
     server = bench.listen()                            # somewhere to be handed on to
     client.send(b"hello"); bench.settle()
 
@@ -17,8 +17,11 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from lwsws.core.connection import Connection
 from lwsws.core.context import Context, Limits
-from lwsws.core.protocol import Onward, Options, Protocol, ProtocolVhost, RawSession, parse_onward
+from lwsws.core.options import Options
+from lwsws.core.protocol import Protocol
 from lwsws.core.role import Role
+from lwsws.core.session import ProtocolVhost, RawSession
+from lwsws.net.onward import Onward, parse_onward
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.roles.raw import RawRole
@@ -218,14 +221,14 @@ class Notes(Protocol):
     def __init__(self, **hooks: Hook) -> None:
         self.events: List[str] = []
         self.data = b""
-        self.sessions: List[RawSession] = []
+        self.adopted: List[RawSession] = []
         self.hooks: Dict[str, Hook] = hooks
 
     def init(self, vhost: ProtocolVhost, options: Options) -> None:
         self.events.append("init")
 
     def raw_adopted(self, s: RawSession) -> None:
-        self.sessions.append(s)
+        self.adopted.append(s)
         self._note("adopted", s)
 
     def raw_receive(self, s: RawSession, data: bytes) -> None:
@@ -252,6 +255,18 @@ class Notes(Protocol):
             self.hooks[event](s)
 
 
+def placed(protocol: Protocol) -> Protocol:
+    """`protocol` as the server places it on its vhost, before it begins."""
+    protocol.vhost = VHOST
+    protocol.sessions = set()
+    return protocol
+
+
+def raw_role(protocol: Protocol) -> RawRole:
+    """The role of one raw session of `protocol`."""
+    return RawRole(placed(protocol))
+
+
 def nothing(s: RawSession) -> None:
     """A hook that does nothing, where the base would do something."""
 
@@ -259,6 +274,6 @@ def nothing(s: RawSession) -> None:
 def opened(bench: RawBench, pair: Pair = unix_pair, **hooks: Hook) -> Tuple[Peer, Notes]:
     """A client whose connection a plugin with these hooks has, and the plugin."""
     notes = Notes(**hooks)
-    client = bench.connect(RawRole(notes, VHOST), pair)
+    client = bench.connect(raw_role(notes), pair)
     bench.settle()
     return client, notes

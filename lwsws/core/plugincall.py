@@ -1,0 +1,56 @@
+"""Calling plugins: what they raise is logged and stays theirs, and what would wait goes to a worker.
+
+This is the boundary around foreign code: all sessions (roles/session.py, handlers/callback.py) and all that
+makes and ends plugins call them by these functions and in no other way.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+
+from lwsws import log
+from lwsws.net.reactor import describe
+from lwsws.net.workers import Overloaded
+
+if TYPE_CHECKING:
+    from lwsws.net.reactor import Reactor
+    from lwsws.net.workers import Workers
+
+Outcome = Callable[[Any, Optional[Exception]], None]
+
+
+def call_plugin(ident: int, method: Callable[..., Any], *args: Any) -> bool:
+    """Call a method of a plugin for the connection `ident`; False if it raised, which is logged."""
+    try:
+        method(*args)
+        return True
+    except Exception:   # boundary: a fault of a plugin ends its own session only
+        _report(f"conn {ident}", method)
+        return False
+
+
+def ask_plugin(label: str, method: Callable[..., Any], *args: Any) -> Tuple[bool, Any]:
+    """The same where the answer matters: whether it returned, and what (None if it did not); what is logged
+    begins with `label`."""
+    try:
+        return True, method(*args)
+    except Exception:   # boundary: as above
+        _report(label, method)
+        return False, None
+
+
+def _report(label: str, method: Callable[..., Any]) -> None:
+    import traceback  # costs start-up time, and faults are rare
+
+    log.err(f"{label}: fault in {describe(method)}:\n{traceback.format_exc()}")
+
+
+def submit(reactor: Reactor, workers: Workers, fn: Callable[..., Any], args: Tuple[Any, ...],
+           finished: Outcome) -> None:
+    """Have a worker call `fn(*args)` and then the reactor `finished(result, error)`, in a later turn also
+    where no worker can be had (error is Overloaded)."""
+    try:
+        workers.submit(functools.partial(fn, *args), finished)
+    except Overloaded as exc:
+        reactor.call_soon(functools.partial(finished, None, exc))

@@ -1,0 +1,42 @@
+"""The server as plugins see it (core/session.py Server)."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Optional
+
+from lwsws import __version__, log
+from lwsws.core.plugincall import submit
+from lwsws.core.session import PendingCall
+from lwsws.net.reactor import Reactor
+from lwsws.net.workers import Workers
+
+MakeStatus = Callable[[bool], Dict[str, Any]]
+
+
+class PluginServer:
+    """What the plugins of one process may ask of it."""
+
+    version = __version__
+
+    def __init__(self, reactor: Reactor, workers: Workers, make_status: MakeStatus) -> None:
+        """`make_status(hide_vhosts)` says how the server is."""
+        self._reactor = reactor
+        self._workers = workers
+        self._make_status = make_status
+
+    def status(self, hide_vhosts: bool = False) -> Dict[str, Any]:
+        """How the server is."""
+        return self._make_status(hide_vhosts)
+
+    def log(self, text: str) -> None:
+        """Write a line to the server's log."""
+        log.notice(text)
+
+    def call_later(self, seconds: float, fn: Callable[[], None]) -> PendingCall:
+        """Call `fn` once, `seconds` from now."""
+        return self._reactor.call_later(seconds, fn)
+
+    def run_blocking(self, fn: Callable[..., Any], *args: Any,
+                     then: Callable[[Any, Optional[Exception]], None]) -> None:
+        """Have a worker call `fn(*args)`, and the reactor `then(result, error)`."""
+        submit(self._reactor, self._workers, fn, args, then)

@@ -1,0 +1,170 @@
+"""Which protocols there are: the bundled ones, and those of plugin directories.
+
+A plugin is a `.py` file of a plugin directory whose name does not begin with `_`.  Every class in it that
+derives from `Protocol` and has a name is a protocol.  Bundled protocols are imported only when a vhost
+names them; the files of the directories are all imported when the server starts, after it has given up
+root, because nothing else tells what is in them.  A file that cannot be imported is fatal: a site without
+one of its plugins would be a different site.
+
+The name of a protocol belongs to the first that has it, and the bundled ones come first.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from importlib import import_module
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
+
+from lwsws.config.model import NOWHERE, Config, Fault, Position
+from lwsws.core.plugincall import ask_plugin
+from lwsws.core.protocol import Protocol
+
+# Name -> module, class.
+BUNDLED: Mapping[str, Tuple[str, str]] = {
+    "dumb-increment-protocol": ("lwsws.builtin.dumb_increment", "DumbIncrement"),
+    "lws-echo": ("lwsws.builtin.echo", "Echo"),
+    "lws-mirror-protocol": ("lwsws.builtin.mirror", "Mirror"),
+    "lws-server-status": ("lwsws.builtin.server_status", "ServerStatus"),
+    "lws-status": ("lwsws.builtin.status", "Status"),
+    "protocol-post-demo": ("lwsws.builtin.post_demo", "PostDemo"),
+    "raw-proxy": ("lwsws.builtin.raw_proxy", "RawProxy"),
+    "raw-test": ("lwsws.builtin.raw_test", "RawTest"),
+    # Its names in the original.
+    "lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
+    "protocol-lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
+}
+
+# Of the original, and not there yet.
+LATER = frozenset(("lws-acme-client",))
+
+KEY = "plugin-dir"
+
+
+class Plugins(NamedTuple):
+    """The protocols of the plugin directories by name, the file each is from, and what is wrong with some."""
+
+    kinds: Mapping[str, Type[Protocol]] = {}
+    sources: Mapping[str, str] = {}
+    faults: Tuple[Fault, ...] = ()
+
+    def kind(self, name: str) -> Optional[Type[Protocol]]:
+        """The class of the protocol `name`, bundled or not; None if there is none."""
+        return bundled(name) if name in BUNDLED else self.kinds.get(name)
+
+    def names(self) -> List[str]:
+        """All names."""
+        return [*BUNDLED, *self.kinds]
+
+
+def bundled(name: str) -> Type[Protocol]:
+    """The class of the bundled protocol `name`, which is imported now."""
+    module, kind = BUNDLED[name]
+    found: Type[Protocol] = vars(import_module(module))[kind]
+    return found
+
+
+def plugin_directories(config: Config, default: str) -> List[Tuple[str, Position, str]]:
+    """The directories to look in, with the place of the key and its path; `default` ("" for none) is the
+    one that every server has."""
+    settings = config.globals
+    position, path = settings.positions.get(KEY, NOWHERE), f"{settings.path}.{KEY}"
+    found = [(directory, position, path) for directory in settings.plugin_dir]
+    if default and os.path.isdir(default):
+        found.insert(0, (default, NOWHERE, default))
+    return found
+
+
+def load_plugins(directories: Sequence[Tuple[str, Position, str]]) -> Plugins:
+    """Import all plugins of `directories`, which runs their code."""
+    loader = Loader()
+    for directory, position, path in directories:
+        loader.load(directory, position, path)
+    return Plugins(loader.kinds, loader.sources, tuple(loader.faults))
+
+
+class Loader:
+    """Imports plugins, and collects what they offer and what is wrong."""
+
+    def __init__(self) -> None:
+        self.kinds: Dict[str, Type[Protocol]] = {}
+        self.sources: Dict[str, str] = {}
+        self.faults: List[Fault] = []
+        self.files: List[str] = []
+
+    def load(self, directory: str, position: Position, path: str) -> None:
+        """Import the plugins of `directory`, in the order of their names."""
+        try:
+            names = sorted(os.listdir(directory))
+            if self._is_anybodys(directory, position, path):
+                return
+        except FileNotFoundError:
+            return  # not fatal, as in the original, and server/verify.py has told it
+        except OSError as error:
+            self.faults.append(Fault(position, path, f"{directory}: {error.strerror}", False))
+            return
+        for name in names:
+            if name.endswith(".py") and not name.startswith(("_", ".")):
+                self._load_file(os.path.join(directory, name), position, path)
+
+    def _load_file(self, file: str, position: Position, path: str) -> None:
+        try:
+            if self._is_anybodys(file, position, path):
+                return
+        except OSError as error:
+            self._refuse(position, path, f"{file}: {error.strerror}")
+            return
+        sound, module = ask_plugin(file, import_file, file, len(self.files))
+        self.files.append(file)
+        if not sound:
+            self._refuse(position, path, f"{file} cannot be imported, see above")
+            return
+        kinds = list(protocols_of(module))
+        if not kinds:
+            self.faults.append(Fault(position, path, f"{file} has no protocol: no class in it derives from "
+                                                     "lwsws.plugin.Protocol and has a name", False))
+        for kind in kinds:
+            self._add(kind, file, position, path)
+
+    def _add(self, kind: Type[Protocol], file: str, position: Position, path: str) -> None:
+        taken = "a bundled one" if kind.name in BUNDLED else self.sources.get(kind.name)
+        if taken is not None:
+            reason = f"{file}: the protocol {kind.name!r} is left out: {taken} has its name"
+            self.faults.append(Fault(position, path, reason, False))
+            return
+        self.kinds[kind.name] = kind
+        self.sources[kind.name] = file
+
+    def _is_anybodys(self, file: str, position: Position, path: str) -> bool:
+        """Refuse what anybody may change, which is no place for code that the server runs."""
+        anybodys = bool(os.stat(file).st_mode & stat.S_IWOTH)
+        if anybodys:
+            self._refuse(position, path, f"{file} can be changed by anybody: chmod o-w")
+        return anybodys
+
+    def _refuse(self, position: Position, path: str, reason: str) -> None:
+        self.faults.append(Fault(position, path, reason, True))
+
+
+def import_file(file: str, number: int) -> object:
+    """The module that `file` makes, imported under a name of its own by its `number`."""
+    # Imported here: most servers have no plugins.
+    from importlib.util import module_from_spec, spec_from_file_location
+    stem = os.path.splitext(os.path.basename(file))[0]
+    name = f"lwsws_plugin_{number}_{stem}"
+    spec = spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    # As the import statement does: pickle and dataclasses look there.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def protocols_of(module: object) -> Iterator[Type[Protocol]]:
+    """The protocols that `module` defines."""
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Protocol) and value.name \
+                and value.__module__ == vars(module)["__name__"]:
+            yield value

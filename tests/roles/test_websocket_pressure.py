@@ -1,0 +1,105 @@
+"""The websocket role where one side does not take what the other sends."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+import pytest
+
+from lwsws.core.session import WsSession
+from lwsws.net.transport import HIGH, LOW
+from lwsws.roles.websocket import EVENTS_PER_TURN, MAX_QUEUED
+from tests.support.raw import SEND_TIMEOUT
+from tests.support.ws import KEY, Notes, WsBench, echo, notes_of, opened
+from tests.support.ws_client import PONG, TEXT, frame
+
+# More than the buffers of a socket pair hold.
+MUCH = 4_000_000
+
+
+@pytest.fixture
+def bench() -> Iterator[WsBench]:
+    """A bench of its own for each test."""
+    bench = WsBench()
+    yield bench
+    bench.close()
+
+
+def test_a_client_that_does_not_read_is_not_read_from(bench: WsBench) -> None:
+    client = opened(bench, receive=lambda s, message: s.send(bytes(MUCH)))
+    client.send_text("1")
+    client.peer.send_some(frame(TEXT, b"2", key=KEY))
+    bench.settle()
+    assert notes_of(client).events[1:] == [("receive", "1")]
+    assert client.session.is_high and client.session.queued > HIGH
+    assert len(client.frames()) == 2    # and now it has read
+    assert notes_of(client).events[1:] == [("receive", "1"), ("receive", "2")]
+
+
+def test_writable_comes_when_little_waits(bench: WsBench) -> None:
+    client = opened(bench)
+    client.session.send(bytes(MUCH))
+    client.session.request_writable()
+    bench.settle()
+    assert "writable" not in notes_of(client).events
+    while client.peer.receive():
+        bench.settle()
+    assert notes_of(client).events == ["established", "writable"]
+    assert client.session.queued < LOW
+
+
+def test_writable_is_asked_for_by_all_at_once(bench: WsBench) -> None:
+    notes = bench.begin(Notes(writable=lambda s: s.send("w")))
+    clients = [bench.open(notes) for _ in range(3)]
+    notes.request_writable_all()
+    notes.request_writable_all()
+    assert [client.messages() for client in clients] == [["w"]] * 3
+
+
+def test_a_session_that_takes_nothing_is_lost_before_it_fills_the_memory(bench: WsBench, capfd: Any) -> None:
+    client = opened(bench)
+    piece = bytes(1 << 20)
+    for _ in range((MAX_QUEUED >> 20) + 2):
+        client.session.send(piece)
+    bench.settle()
+    assert not bench.context.connections
+    assert "does not read" in capfd.readouterr().err
+    assert notes_of(client).events[-1] == ("closed", 1006, "")
+
+
+def test_a_peer_that_takes_nothing_in_time_is_cut_off(bench: WsBench) -> None:
+    client = opened(bench, ping_seconds=20)
+    client.session.send(bytes(MUCH))
+    bench.settle()
+    for _ in range(int(SEND_TIMEOUT / 10) + 1):
+        bench.advance(10)
+        if not client.session.conn.closed:
+            client.peer.send_some(frame(PONG, b"x", key=KEY))   # signs of life do not help
+    assert not bench.context.connections
+
+
+def test_pause_holds_messages_back_and_resume_brings_them(bench: WsBench) -> None:
+    def once(s: WsSession, message: Any) -> None:
+        s.pause()
+
+    client = opened(bench, receive=once)
+    client.send(b"".join(frame(TEXT, b"%d" % n, key=KEY) for n in range(3)))
+    client.send_text("3")
+    notes = notes_of(client)
+    assert notes.events[1:] == [("receive", "0")]
+    for n in range(1, 4):
+        client.session.resume()
+        bench.settle()
+        assert notes.events[-1] == ("receive", str(n))
+
+
+def test_many_small_messages_are_acted_on_in_turns(bench: WsBench) -> None:
+    client = opened(bench, receive=echo)
+    other = opened(bench, receive=echo)
+    count = EVENTS_PER_TURN * 3
+    client.peer.send(b"".join(frame(TEXT, b"m", key=KEY) for _ in range(count)))
+    other.peer.send(frame(TEXT, b"o", key=KEY))
+    bench.reactor.run_once(0)
+    assert len(notes_of(client).events) - 1 <= 2 * EVENTS_PER_TURN
+    assert notes_of(other).events[1:] == [("receive", "o")]
+    assert client.messages() == ["m"] * count

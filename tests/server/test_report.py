@@ -1,0 +1,102 @@
+"""What the server says of itself to plugins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Iterator, List
+
+import pytest
+
+from lwsws import __version__
+from lwsws.server.plugin_server import PluginServer
+from lwsws.server.report import memory, report
+from tests.support.peer import Bench
+from tests.support.upgrade import asked
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Two vhosts on a port, the first with files and WebSockets."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "a.txt").write_text("a")
+    mount = {"mountpoint": "/", "origin": f"file://{tmp_path}/www", "cache-max-age": "7", "cache-reuse": "1"}
+    bench = Bench(tmp_path, {"mounts": [mount], "ws-protocols": [{"lws-echo": {}}], "sts": "1"},
+                  {"name": "b.test"})
+    yield bench
+    bench.close()
+
+
+def test_everything_is_told(bench: Bench) -> None:
+    bench.connect().get("/a.txt")
+    bench.connect().get("/no", host="b.test")
+    asked(bench.connect())
+    bench.connect().send(b"no http\r\n\r\n")
+    bench.advance(12)
+    told = report(bench.context, bench.site, bench.clock() - 12, 100)
+    assert (told["version"], told["pid"], told["uptime"]) == (__version__, os.getpid(), 12)
+    assert (told["connections"], told["accepted"], told["max_connections"]) == (3, 4, 100)
+    assert (told["websockets"], told["listening"], told["stopping"]) == (1, 2, False)
+    assert told["workers"] == {"threads": 0, "busy": 0, "waiting": 0}
+    assert told["memory"] > 1 << 20 and told["fds_max"] > 0
+    first, second = told["vhosts"]
+    assert (first["name"], first["port"], first["tls"], first["sts"]) == ("localhost", 7681, False, True)
+    assert first["protocols"] == ["lws-echo"]
+    assert first["mounts"] == [{
+        "mountpoint": "/", "origin": f"file://{bench.config.vhosts[0].mounts[0].origin.target}",
+        "default": "index.html", "cache_max_age": 7, "cache_reuse": 1, "cache_revalidate": 0,
+        "cache_intermediaries": 0}]
+    counts = {key: first["traffic"][key] for key in ("connections", "requests", "upgrades", "rejected")}
+    assert counts == {"connections": 4, "requests": 2, "upgrades": 1, "rejected": 1}
+    assert second["traffic"]["requests"] == 1 and second["traffic"]["tx"] > 0
+    for way in ("rx", "tx"):
+        assert told["traffic"][way] == first["traffic"][way] + second["traffic"][way] > 0
+    assert told["traffic"]["requests"] == 3
+
+
+def test_bytes_of_open_connections_count(bench: Bench) -> None:
+    peer = bench.connect()
+    peer.get("/a.txt")
+    before = report(bench.context, bench.site, 0.0, 1)["vhosts"][0]["traffic"]
+    transport = peer.connection.transport
+    assert (before["rx"], before["tx"]) == (transport.bytes_received, transport.bytes_sent)
+    peer.connection.abort()
+    bench.run()
+    assert report(bench.context, bench.site, 0.0, 1)["vhosts"][0]["traffic"] == before
+
+
+def test_answers_from_memory_count(bench: Bench) -> None:
+    peer = bench.connect()
+    for _ in range(4):
+        peer.get("/a.txt")
+    assert report(bench.context, bench.site, 0.0, 1)["vhosts"][0]["traffic"]["requests"] == 4
+
+
+def test_vhosts_can_be_hidden(bench: Bench) -> None:
+    assert report(bench.context, bench.site, 0.0, 1, hide_vhosts=True)["vhosts"] == []
+
+
+def test_memory_is_that_of_this_process() -> None:
+    assert 1 << 20 < memory() < 1 << 36
+
+
+def test_plugins_ask_the_server(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    told: List[object] = []
+    server = PluginServer(bench.reactor, bench.workers, lambda hide_vhosts: {"hidden": hide_vhosts})
+    assert server.version == __version__
+    assert server.status(True) == {"hidden": True}
+    server.log("a line")
+    assert capfd.readouterr().err.endswith("N: a line\n")
+    server.call_later(5, lambda: told.append("later"))
+    server.call_later(5, lambda: told.append("never")).cancel()
+    bench.advance(5)
+    assert told == ["later"]
+    server.run_blocking(int, "7", then=lambda result, error: told.append(result))
+
+    def is_told() -> bool:
+        bench.run()
+        return len(told) == 2
+
+    wait_until(is_told, "the result of the job")
+    assert told[1] == 7
