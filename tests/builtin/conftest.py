@@ -1,4 +1,4 @@
-"""For the tests of bundled protocols: raw connections before a real reactor."""
+"""For the tests of bundled protocols: raw connections and WebSockets before a real reactor."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Iterator
 import pytest
 
 from tests.support.raw import RawBench
+from tests.support.ws import WsBench
 
 
 @pytest.fixture
 def bench() -> Iterator[RawBench]:
     """A reactor, and no fds left at the end."""
     bench = RawBench()
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def ws_bench() -> Iterator[WsBench]:
+    """The same, where WebSockets can be opened."""
+    bench = WsBench()
     yield bench
     bench.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lwsws.builtin.raw_proxy import RawProxy
-from lwsws.core.protocol import OptionError, Options, parse_onward
-from lwsws.roles.raw import RawRole
-from tests.support.raw import VHOST, RawBench
+from lwsws.core.options import OptionError, Options
+from lwsws.net.onward import parse_onward
+from tests.support.raw import VHOST, RawBench, raw_role
 
 
 def test_the_option_says_where_to() -> None:
@@ -34,7 +34,7 @@ def test_many_connections_at_once_are_handed_on_each_to_its_own(bench: RawBench)
     """The original forwards only some of several (BEHAVIOUR.md, "Raw and fallback")."""
     server, proxy = bench.listen(), RawProxy()
     proxy.init(VHOST, Options([("onward", str(server.onward))]))
-    clients = [bench.connect(RawRole(proxy, VHOST)) for _ in range(20)]
+    clients = [bench.connect(raw_role(proxy)) for _ in range(20)]
     for number, client in enumerate(clients):
         client.send(b"from %d" % number)
     fars = [server.accept() for _ in clients]
@@ -49,7 +49,7 @@ def test_many_connections_at_once_are_handed_on_each_to_its_own(bench: RawBench)
 def test_a_half_close_is_passed_on_and_the_answer_still_arrives(bench: RawBench) -> None:
     server, proxy = bench.listen(), RawProxy()
     proxy.init(VHOST, Options([("onward", str(server.onward))]))
-    client = bench.connect(RawRole(proxy, VHOST))
+    client = bench.connect(raw_role(proxy))
     client.send(b"bye")
     client.half_close()
     far = server.accept()
