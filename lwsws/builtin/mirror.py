@@ -58,6 +58,8 @@ class Mirror(Protocol):
     """The world of a session is its `user`, None if it was not let in."""
 
     name = "lws-mirror-protocol"
+    # It goes out as often as there are members; drawing takes a tenth of this.
+    max_message = 1 << 16
 
     def __init__(self) -> None:
         self._worlds: Dict[str, World] = {}

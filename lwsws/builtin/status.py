@@ -15,7 +15,7 @@ from typing import Dict, Optional
 from lwsws.plugin import PreparedMessage, Protocol, WsSession
 
 SHOWN = 200             # clients in the list; their number counts them all
-MAX_USER_AGENT = 512
+MAX_USER_AGENT = 200
 PAUSE_SECONDS = 0.1
 SPEED = 16 << 20        # bytes a second, to all clients together
 
@@ -37,7 +37,7 @@ class Status(Protocol):
         """One more."""
         user_agent = s.request.headers.get("user-agent") or ""
         self._clients[s] = (f'{{"peer":{json.dumps(s.peer)},"time":"{int(time.time())}",'
-                            f'"ua":{json.dumps(user_agent[:MAX_USER_AGENT])}}}')
+                            f'"ua":{json.dumps(user_agent[:MAX_USER_AGENT], ensure_ascii=False)}}}')
         self._change()
 
     def writable(self, s: WsSession) -> None:

@@ -91,7 +91,7 @@ What answers depends on the beginning of its `origin`:
 | `cgi:///path/program` | runs the program (not served yet) |
 | `http://host:port/path`, `https://...` | passes the request on to that server (not served yet) |
 | `http://+/path/of.sock:/path` | the same, through a unix socket (not served yet) |
-| `callback://name` | hands it to a protocol plugin (not served yet) |
+| `callback://name` | hands it to a protocol of the vhost's `ws-protocols`, see [plugins.md](plugins.md) |
 """
 
 PROTOCOL_INTRODUCTION = """\

@@ -271,8 +271,8 @@ VHOST: Topics = (
     )),
     ("WebSockets and raw connections", (
         Key("ws-protocols", LIST, (),
-            "Protocol plugins that the vhost offers, each with its options, see Protocols; none without it.  "
-            "In this version raw connections get them, and WebSocket clients do not yet.",
+            "Protocol plugins that the vhost offers to WebSocket clients, raw connections and callback:// "
+            "mounts, each with its options, see Protocols; none without it.",
             '[{"lws-mirror-protocol": {"status": "ok"}}]'),
         Key("disable-no-protocol-ws-upgrades", BOOL, False,
             "Refuse WebSocket clients that name no subprotocol.", '"1"'),

@@ -7,7 +7,8 @@ section; also the Date field, formatted once a second for everybody.
 from __future__ import annotations
 
 import time
-from typing import Callable, Optional, Set, Tuple
+from collections import deque
+from typing import Callable, Deque, Optional, Set, Tuple
 
 from lwsws.core.connection import Connection
 from lwsws.core.vhost import Counts
@@ -19,6 +20,10 @@ from lwsws.wire.http1_request import Limits as RequestLimits
 # What the spec and the original use when the configuration says nothing, in seconds.
 TIMEOUT = 5
 SEND_TIMEOUT = 60
+
+# What is written in one pass by flush_later(): 10 to 20 ms of it, the system calls counted as bytes.
+FLUSH_BYTES = 2 * 1024 * 1024
+FLUSH_COST = 4096
 
 
 class Limits:
@@ -38,7 +43,7 @@ class Context:
     """The shared state of one serving process; used on the reactor thread only."""
 
     __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "counts", "stopping",
-                 "connection_gone", "wall_clock", "_date_second", "_date_field")
+                 "connection_gone", "wall_clock", "_date_second", "_date_field", "_flushes")
 
     def __init__(self, reactor: Reactor, workers: Workers, limits: Limits,
                  wall_clock: Callable[[], float] = time.time) -> None:
@@ -52,6 +57,7 @@ class Context:
         self.stopping = False
         self.connection_gone: Optional[Callable[[], None]] = None
         self.wall_clock = wall_clock
+        self._flushes: Deque[Callable[[], int]] = deque()
         self._date_second = -1
         self._date_field = b""
 
@@ -62,6 +68,23 @@ class Context:
             self._date_second = second
             self._date_field = b"Date: %s\r\n" % format_date(second).encode("ascii")
         return self._date_field
+
+    def flush_later(self, flush: Callable[[], int]) -> None:
+        """Call `flush`, which writes something and returns its size, at the end of this pass, or in one of
+        the next: a message to thousands must not keep all others waiting (LESSONS 3.39)."""
+        if not self._flushes:
+            self.reactor.call_soon(self._flush)
+        self._flushes.append(flush)
+
+    def _flush(self) -> None:
+        room = FLUSH_BYTES
+        try:
+            while self._flushes and room > 0:
+                flush = self._flushes.popleft()
+                room -= FLUSH_COST + flush()
+        finally:
+            if self._flushes:
+                self.reactor.call_soon(self._flush)
 
     def register(self, connection: Connection) -> int:
         """Count `connection` among the open ones; returns its number for the log."""

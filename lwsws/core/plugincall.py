@@ -10,6 +10,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from lwsws import log
+from lwsws.core.options import OptionError
 from lwsws.net.reactor import describe
 from lwsws.net.workers import Overloaded
 
@@ -32,9 +33,11 @@ def call_plugin(ident: int, method: Callable[..., Any], *args: Any) -> bool:
 
 def ask_plugin(label: str, method: Callable[..., Any], *args: Any) -> Tuple[bool, Any]:
     """The same where the answer matters: whether it returned, and what (None if it did not); what is logged
-    begins with `label`."""
+    begins with `label`.  An OptionError is an answer, too, and comes through."""
     try:
         return True, method(*args)
+    except OptionError:
+        raise
     except Exception:   # boundary: as above
         _report(label, method)
         return False, None

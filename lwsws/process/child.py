@@ -175,6 +175,9 @@ def vhost_lines(vhost: VhostConfig) -> Iterator[str]:
         yield f"{place}: {which} -> {vhost.listen_accept_protocol or 'its raw protocol'}"
     if vhost.apply_listen_accept:
         return
+    if vhost.ws_protocols:
+        names = ", ".join(entry.name for entry in vhost.ws_protocols)
+        yield f"{place}: protocols {names}"
     base = f"{place}:" if vhost.unix_socket else f"{scheme}://{place}"
     for mount in vhost.mounts:
         slash = "" if mount.mountpoint == "/" else "/"

@@ -182,6 +182,8 @@ class WebSocketRole(SessionRole):
     def pause(self) -> None:
         """Tell nothing of what comes, and read nothing."""
         self._paused = True
+        if not self._acting:
+            self._settle()
 
     def resume(self) -> None:
         """Tell and read again."""
@@ -309,8 +311,8 @@ class WebSocketRole(SessionRole):
         elif self.ws.close_sent:
             if conn.deadline.why != CLOSE:
                 conn.expect(conn.context.limits.timeout, CLOSE)
-        elif not self.opening.ping_seconds:
-            conn.deadline.clear()
+        elif self._paused or not self.opening.ping_seconds:
+            conn.deadline.clear()   # while the plugin pauses, a pong is not read either
         elif conn.deadline.why not in (IDLE, PONG):     # only what it sends moves them, not what we do
             conn.expect(self.opening.ping_seconds, IDLE)
 
@@ -318,9 +320,11 @@ class WebSocketRole(SessionRole):
 
     def _queue(self, data: bytes) -> None:
         """Send `data` at the end of this event, or else of this turn."""
-        if self.queued > MAX_QUEUED:
-            log.notice(f"conn {self.conn.ident}: {self.peer}: does not read: "
-                       f"{self.queued >> 20} MiB wait to be sent, closed")
+        if self._out_size > HIGH:   # much to be joined, and the peer has not been asked to take it
+            self._flush()
+        waiting = self.conn.transport.size
+        if waiting > MAX_QUEUED:
+            log.notice(f"conn {self.conn.ident}: {self.peer}: {waiting >> 20} MiB wait to be sent: closed")
             self.conn.abort()
             return
         self._out_size += len(data)
@@ -329,12 +333,14 @@ class WebSocketRole(SessionRole):
             return
         self._out = [data]
         if not self._acting:
-            self.conn.context.reactor.call_soon(self._flush_turn)
+            self.conn.context.flush_later(self.flush)
 
-    def _flush_turn(self) -> None:
-        """What was sent outside of an event."""
+    def flush(self) -> int:
+        """Write what was sent outside of an event; returns how much that was."""
+        size = self._out_size
         if not self._acting and not self.conn.transport.closing:
             self._settle()
+        return size
 
     def _flush(self) -> None:
         out = self._out

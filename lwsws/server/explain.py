@@ -115,12 +115,12 @@ class Explainer:
         outcome = ask(self.reactor, self.config.globals, vhosts, question.head)
         mount = self._tell_way(question, listening, vhosts, outcome)
         reason = self._tell_file(mount, outcome) if mount is not None else ""
-        self._tell_answer("answer", outcome, reason)
+        self._tell_answer("answer", outcome, reason, mount)
         if mount is not None and outcome.status == 401:
             unlocked = self.unlocked.listening[indexes[0]].reception.met(question.is_secure, question.literal)
             assert unlocked is not None
             logged_in = ask(self.reactor, self.config.globals, unlocked, question.head)
-            self._tell_answer("logged in", logged_in, reason)
+            self._tell_answer("logged in", logged_in, reason, mount)
         return outcome.status < 400
 
     def _met(self, question: Question, listening: Listening) -> Optional[VhostSet]:
@@ -182,8 +182,13 @@ class Explainer:
         self._say("file", path)
         return why_refused(mount, exchange.rest, path)
 
-    def _tell_answer(self, what: str, outcome: Outcome, reason: str) -> None:
+    def _tell_answer(self, what: str, outcome: Outcome, reason: str, mount: Optional[MountConfig]) -> None:
         status, refusal = outcome.status, outcome.refusal
+        plugin = "" if mount is None or mount.origin.kind != "callback" else mount.origin.target
+        if plugin in self.site.plugins.sources and status == 200:
+            source = self.site.plugins.sources[plugin]
+            self._say(what, f"is for the plugin to give, {source}; it was not asked")
+            return
         if refusal is None:
             reason = ""
         elif refusal.why:

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from lwsws.config.model import NOWHERE, Config, Fault, Position
+from lwsws.core.options import OptionError
 from lwsws.core.plugincall import ask_plugin
 from lwsws.core.protocol import Protocol
 
@@ -52,6 +53,10 @@ class Plugins(NamedTuple):
     def kind(self, name: str) -> Optional[Type[Protocol]]:
         """The class of the protocol `name`, bundled or not; None if there is none."""
         return bundled(name) if name in BUNDLED else self.kinds.get(name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a protocol `name`."""
+        return name in BUNDLED or name in self.kinds
 
     def names(self) -> List[str]:
         """All names."""
@@ -115,8 +120,12 @@ class Loader:
         except OSError as error:
             self._refuse(position, path, f"{file}: {error.strerror}")
             return
-        sound, module = ask_plugin(file, import_file, file, len(self.files))
         self.files.append(file)
+        try:
+            sound, module = ask_plugin(file, import_file, file, len(self.files))
+        except OptionError as error:
+            self._refuse(position, path, f"{file} cannot be imported: {error}")
+            return
         if not sound:
             self._refuse(position, path, f"{file} cannot be imported, see above")
             return
@@ -164,7 +173,6 @@ def import_file(file: str, number: int) -> object:
 
 def protocols_of(module: object) -> Iterator[Type[Protocol]]:
     """The protocols that `module` defines."""
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Protocol) and value.name \
-                and value.__module__ == vars(module)["__name__"]:
+    for value in dict.fromkeys(value for value in vars(module).values() if isinstance(value, type)):
+        if issubclass(value, Protocol) and value.name and value.__module__ == vars(module)["__name__"]:
             yield value

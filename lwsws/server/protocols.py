@@ -11,14 +11,27 @@ one that `listen-accept-protocol` names, else the one with `"raw": "1"`.  With `
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Type
+import re
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    Type,
+)
 
 from lwsws.config.model import Fault, ProtocolConfig, VhostConfig
 from lwsws.config.values import says_yes
 from lwsws.core.options import OptionError, Options
 from lwsws.core.plugincall import ask_plugin
 from lwsws.core.protocol import Protocol
-from lwsws.core.session import ProtocolVhost, Server
+from lwsws.core.session import HttpRequest, HttpSession, ProtocolVhost, Server
 from lwsws.server.plugins import BUNDLED, LATER, Plugins, bundled
 
 if TYPE_CHECKING:
@@ -27,6 +40,11 @@ if TYPE_CHECKING:
 RAW_PROXY = "raw-proxy"
 # What `listen-accept-role` may say.  For all but raw-proxy the protocol alone decides what happens.
 ROLES = ("raw-skt", "raw", RAW_PROXY)
+
+
+# What `allowed-origins` may say (RFC 6454 6.2), beside pages of the server itself and pages from nowhere.
+ORIGIN = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
+NAMED_ORIGINS = ("self", "null")
 
 
 class VhostProtocols(NamedTuple):
@@ -53,11 +71,13 @@ class VhostProtocols(NamedTuple):
 
 def make_protocols(config: VhostConfig, plugins: Plugins, server: Server,
                    foreign: bool = True) -> VhostProtocols:
-    """Make and initialise the protocols of one vhost.  Without `foreign` only bundled ones are initialised,
-    for who only wants to know what is wrong."""
+    """Make and initialise the protocols of one vhost.  Without `foreign` others than the bundled ones are
+    Unasked, for who only wants to know what is wrong."""
     maker = Maker(config, plugins, server, foreign)
     for entry in config.ws_protocols:
         maker.add(entry)
+    maker.look_at_mounts()
+    maker.look_at_options()
     is_raw = config.apply_listen_accept or config.fallback_listen_accept
     raw = maker.find_raw() if is_raw else None
     return VhostProtocols(maker.vhost, maker.by_name, raw, tuple(maker.faults), tuple(maker.remarks))
@@ -72,6 +92,17 @@ def raw_factory(protocols: VhostProtocols) -> Optional[Callable[[], Role]]:
     return functools.partial(RawRole, protocols.raw)
 
 
+class Unasked(Protocol):
+    """Stands for a plugin whose code shall not run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def http_request(self, s: HttpSession, request: HttpRequest) -> None:
+        """Say nothing, well."""
+        s.respond(200)
+
+
 class Maker:
     """Makes the protocols of one vhost, and collects what is wrong."""
 
@@ -82,12 +113,14 @@ class Maker:
         self.foreign = foreign
         self.vhost = ProtocolVhost(config.name, config.port)
         self.by_name: Dict[str, Protocol] = {}
+        self.named: Set[str] = set()    # by ws-protocols, whether they can be had or not
         self.faults: List[Fault] = []
         self.remarks: List[Fault] = []
 
     def add(self, entry: ProtocolConfig) -> None:
         """Make the protocol of one entry of `ws-protocols`."""
         kind = self._kind(entry.name)
+        self.named.add(entry.name)
         if kind is None and entry.name in LATER:
             reason = f"the protocol {entry.name!r} is not offered by this version yet"
             self.remarks.append(Fault(entry.where, entry.path, reason, False))
@@ -108,6 +141,8 @@ class Maker:
 
     def _make(self, kind: Type[Protocol], options: Options) -> Optional[Protocol]:
         """An instance of `kind` that has begun; None if it failed, OptionError if it cannot work so."""
+        if not self.foreign and kind.name not in BUNDLED:
+            return Unasked(kind.name)
         label = f"{kind.name} of {self.vhost.name}"
         protocol: Optional[Protocol] = ask_plugin(label, kind)[1]
         if protocol is None:
@@ -115,20 +150,37 @@ class Maker:
         protocol.server = self.server
         protocol.vhost = self.vhost
         protocol.sessions = set()
-        wrong: List[OptionError] = []
+        return protocol if ask_plugin(label, protocol.init, self.vhost, options)[0] else None
 
-        def begin() -> None:
-            try:
-                protocol.init(self.vhost, options)
-            except OptionError as error:
-                wrong.append(error)
+    def look_at_mounts(self) -> None:
+        """Complain of mounts that lead to protocols which `ws-protocols` does not name."""
+        for mount in self.config.mounts:
+            wanted = [("interpret", name) for _, name in mount.interpret]
+            if mount.origin.kind == "callback":
+                wanted.append(("origin", mount.origin.target))
+            for key, name in wanted:
+                if name not in self.named:
+                    reason = f"{self._missing(name)}. Requests get 503"
+                    position = mount.positions.get(key, mount.where)
+                    self.faults.append(Fault(position, f"{mount.path}.{key}", reason, False))
 
-        sound = True
-        if self.foreign or kind.name in BUNDLED:
-            sound = ask_plugin(label, begin)[0]
-        if wrong:
-            raise wrong[0]
-        return protocol if sound else None
+    def _missing(self, name: str) -> str:
+        """Why there is no protocol `name` here."""
+        if self.plugins.has(name):
+            return f'the protocol {name!r} is not among the "ws-protocols" of this vhost: add it there'
+        return f"there is no protocol {name!r}{near(name, [*self.named, *self.plugins.names()])}"
+
+    def look_at_options(self) -> None:
+        """Complain of the options that the server itself reads, where they make no sense."""
+        options = [(entry, Options(entry.options)) for entry in self.config.ws_protocols]
+        defaults = [entry for entry, given in options if says_yes(given.get("default"))]
+        for entry in defaults[1:]:
+            self._complain(entry, "default", f"has no effect: {defaults[0].name!r} is marked before it")
+        for entry, given in options:
+            for origin in given.all("allowed-origins"):
+                if origin not in NAMED_ORIGINS and ORIGIN.fullmatch(origin) is None:
+                    self._complain(entry, "allowed-origins", f'"{origin[:60]}" is no origin: write '
+                                                             'https://name or https://name:port, or "self"')
 
     def find_raw(self) -> Optional[Protocol]:
         """The protocol that takes raw connections; None if there is none, and then a fault says why."""

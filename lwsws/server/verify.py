@@ -13,10 +13,11 @@ import os
 import socket
 import stat
 import time
-from typing import Callable, List, Optional, Tuple, Union
+from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import STREAMS
+from lwsws.core.options import Options
 from lwsws.net.addresses import MAX_SOCKET_PATH, address_family
 from lwsws.server.endpoints import PRIVILEGED_PORTS
 from lwsws.server.identity import Identity, UnknownIdentity, group_id, resolve, socket_owner, user_entry
@@ -44,6 +45,7 @@ def verify(config: Config) -> List[Fault]:
         faults += _vhost_file_faults(vhost)
         if vhost.host_ssl_cert or vhost.enable_client_ssl:
             faults += _tls_faults(vhost, config.globals)
+        faults += _protocol_password_faults(vhost, reader)
         for mount in vhost.mounts:
             found = _origin_fault(mount, reader), _password_fault(mount, reader)
             faults += [fault for fault in found if fault is not None]
@@ -165,6 +167,16 @@ def _origin_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fa
             reason = obstacle(target, ENTER, reader)
             reason = reason and f"{reason}: {where} answers 403"
     return _fault(mount, "origin", reason) if reason else None
+
+
+def _protocol_password_faults(vhost: VhostConfig, reader: Optional[Identity]) -> Iterator[Fault]:
+    """Password files of the protocols of `vhost` that cannot be used."""
+    for entry in vhost.ws_protocols:
+        for path in Options(entry.options).all("basic-auth"):
+            reason = unreadable(path) or obstacle(path, READ, reader)
+            if reason:
+                reason += f": nobody can open a WebSocket of {entry.name}"
+                yield Fault(entry.where, f"{entry.path}.basic-auth", reason, False)
 
 
 def _password_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fault]:

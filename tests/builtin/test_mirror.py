@@ -13,7 +13,7 @@ from lwsws.net.transport import HIGH
 from tests.support.ws import WsBench, WsPeer
 from tests.support.ws_client import CONTINUATION, TEXT
 
-BLOCK = bytes(100_000)
+BLOCK = bytes(60_000)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_a_name_with_anything_in_it_stays_one_string(ws_bench: WsBench, protocol
     ws_bench.advance(1)
     leave(odd)
     (told,) = lists(none)
-    assert told == ["", "x" * 512]
+    assert told == ["", "x" * 200]
 
 
 def test_who_does_not_read_gets_the_newest_list_only(ws_bench: WsBench, protocol: Protocol) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 import pytest
 
+from lwsws.core.context import FLUSH_BYTES
 from lwsws.core.session import WsSession
 from lwsws.net.transport import HIGH, LOW
 from lwsws.roles.websocket import EVENTS_PER_TURN, MAX_QUEUED
+from lwsws.wire.ws_message import PreparedMessage
 from tests.support.raw import SEND_TIMEOUT
-from tests.support.ws import KEY, Notes, WsBench, echo, notes_of, opened
-from tests.support.ws_client import PONG, TEXT, frame
+from tests.support.ws import KEY, Notes, WsBench, WsPeer, echo, notes_of, opened
+from tests.support.ws_client import PING, PONG, TEXT, Frame, frame
 
 # More than the buffers of a socket pair hold.
 MUCH = 4_000_000
@@ -63,7 +65,7 @@ def test_a_session_that_takes_nothing_is_lost_before_it_fills_the_memory(bench: 
         client.session.send(piece)
     bench.settle()
     assert not bench.context.connections
-    assert "does not read" in capfd.readouterr().err
+    assert "MiB wait to be sent: closed" in capfd.readouterr().err
     assert notes_of(client).events[-1] == ("closed", 1006, "")
 
 
@@ -103,3 +105,43 @@ def test_many_small_messages_are_acted_on_in_turns(bench: WsBench) -> None:
     assert len(notes_of(client).events) - 1 <= 2 * EVENTS_PER_TURN
     assert notes_of(other).events[1:] == [("receive", "o")]
     assert client.messages() == ["m"] * count
+
+
+def test_a_session_that_is_paused_for_long_is_not_given_up(bench: WsBench) -> None:
+    """Its answer to a ping could not be read."""
+    client = opened(bench, ping_seconds=20, established=lambda s: s.pause())
+    bench.advance(100)
+    client.send_text("still here")
+    bench.advance(100)
+    assert client.frames() == []
+    client.session.resume()
+    bench.settle()
+    assert notes_of(client).events == ["established", ("receive", "still here")]
+    bench.advance(20)
+    assert client.frames() == [Frame(PING, b"", True, 0)]
+
+
+def test_a_message_to_many_lets_the_others_have_their_turn(bench: WsBench) -> None:
+    """LESSONS 3.39."""
+    notes = bench.begin(Notes())
+    clients = [bench.open(notes) for _ in range(20)]
+    other = opened(bench, receive=echo)
+    message = PreparedMessage(bytes(1 << 20))
+    for s in notes.sessions:
+        s.send(message)
+    other.peer.send(frame(TEXT, b"me too", key=KEY))
+    bench.reactor.run_once(0)
+    begun = sum(bool(client.peer.receive(1)) for client in clients)
+    assert 1 <= begun <= FLUSH_BYTES / (1 << 20)
+    assert other.peer.receive() == b"\x81\x06me too"
+    for client in clients:
+        assert drained(client) == [bytes(1 << 20)]
+
+
+def drained(client: WsPeer) -> List[bytes]:
+    """The messages for a client, however long they take to come."""
+    quiet = 0
+    while quiet < 40:
+        quiet = 0 if client.peer.receive() else quiet + 1
+        client.bench.settle()
+    return [each.payload for each in client.frames()]

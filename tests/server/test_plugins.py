@@ -63,6 +63,11 @@ def test_imported_classes_are_not_those_of_the_file(folder: Path) -> None:
     assert [*load(folder).kinds] == ["chat", "quiet"]
 
 
+def test_a_class_with_two_names_is_one_protocol(folder: Path) -> None:
+    (folder / "a.py").write_text(CHAT + "Same = Chat\n")
+    assert load(folder).faults == ()
+
+
 def test_other_files_are_left_alone(folder: Path) -> None:
     for name in ("_part.py", ".hidden.py", "notes.txt", "chat.py~"):
         (folder / name).write_text("raise ZeroDivisionError")

@@ -11,14 +11,16 @@ import pytest
 from lwsws.builtin.raw_proxy import RawProxy
 from lwsws.builtin.raw_test import RawTest
 from lwsws.config.values import says_yes
+from lwsws.core.options import Options
 from lwsws.core.protocol import Protocol
+from lwsws.core.session import ProtocolVhost
 from lwsws.net.onward import parse_onward
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.roles.raw import RawRole
 from lwsws.server.plugin_server import PluginServer
 from lwsws.server.plugins import BUNDLED, Plugins, bundled
-from lwsws.server.protocols import VhostProtocols, make_protocols, raw_factory
+from lwsws.server.protocols import Unasked, VhostProtocols, make_protocols, raw_factory
 from tests.support.peer import load_config, write_config
 
 Make = Callable[..., VhostProtocols]
@@ -273,3 +275,61 @@ def test_at_the_end_each_instance_hears_of_it_once(
     assert "fault in Ending.destroy" in capfd.readouterr().err
     make()._replace(raw=three).destroy()
     assert ended == ["one", "two", "three"]
+
+
+# What is said of mounts and of options that the server reads.
+
+
+def reasons(made: VhostProtocols) -> List[str]:
+    """What is wrong, none of it fatal."""
+    assert not any(fault.fatal for fault in made.faults)
+    return [f"{fault.path}: {fault.reason}" for fault in made.faults]
+
+
+def test_a_mount_whose_protocol_the_vhost_does_not_name(make: Make) -> None:
+    mounts = [{"mountpoint": "/a", "origin": "callback://lws-echo"},
+              {"mountpoint": "/b", "origin": "callback://raw-tset"},
+              {"mountpoint": "/c", "origin": "file:///", "interpret": {".x": "nobody"}},
+              {"mountpoint": "/d", "origin": "callback://raw-test"}]
+    add = 'the protocol \'lws-echo\' is not among the "ws-protocols" of this vhost: add it there'
+    assert reasons(make({"raw-test": {}}, mounts=mounts)) == [
+        f"vhosts[0].mounts[0].origin: {add}. Requests get 503",
+        ("vhosts[0].mounts[1].origin: there is no protocol 'raw-tset'; 'raw-test' is probably meant. "
+         "Requests get 503"),
+        "vhosts[0].mounts[2].interpret: there is no protocol 'nobody'. Requests get 503"]
+
+
+def test_a_second_default_has_no_effect(make: Make) -> None:
+    assert reasons(make({"lws-echo": {"default": "1"}, "raw-test": {"default": "1"}})) == [
+        "vhosts[0].ws-protocols.raw-test.default: has no effect: 'lws-echo' is marked before it"]
+
+
+def test_what_is_no_origin(make: Make) -> None:
+    given = ["self", "null", "https://a.example", "http://[::1]:8080", "a.example", "https://a.example/"]
+    assert reasons(make({"lws-echo": {"allowed-origins": given}})) == [
+        f'vhosts[0].ws-protocols.lws-echo.allowed-origins: "{text}" is no origin: write https://name or '
+        'https://name:port, or "self"' for text in given[4:]]
+
+
+class Failing(Protocol):
+    """Cannot begin."""
+
+    name = "failing"
+
+    def init(self, vhost: ProtocolVhost, options: Options) -> None:
+        """Fail."""
+        raise ZeroDivisionError("as a test wants it")
+
+
+def test_a_plugin_that_fails_to_begin_is_done_without(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    vhost = {"name": "a.test", "port": "4711", "ws-protocols": [{"failing": {}, "raw-test": {}}]}
+    config = load_config(write_config(tmp_path / "etc", [vhost])).vhosts[0]
+    plugins = Plugins({"failing": Failing})
+    made = make_protocols(config, plugins, idle_server())
+    assert [*made.by_name] == ["raw-test"]
+    assert told(made).endswith("failing: the protocol failed to begin, see above. It is not offered")
+    assert "failing of a.test: fault in Failing.init" in capfd.readouterr().err
+    assert made.by_name["raw-test"].vhost == ("a.test", 4711)
+    assert type(make_protocols(config, plugins, idle_server(), foreign=False).by_name["failing"]) is Unasked
