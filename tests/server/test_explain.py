@@ -9,6 +9,8 @@ from typing import Any, Dict, List, NamedTuple
 import pytest
 
 from lwsws.config.model import Config
+from lwsws.core.protocol import Protocol
+from lwsws.core.session import HttpRequest, HttpSession
 from lwsws.server.explain import explain
 from lwsws.server.plugins import Plugins
 from tests.support.certificates import Certificates, Pair
@@ -51,12 +53,15 @@ def vhosts(home: Path, docroot: Path, pair: Pair) -> List[Dict[str, Any]]:
         {"mountpoint": "/r", "origin": ">https://else.test/x", "append-path": "1"},
         {"mountpoint": "/cgi", "origin": "cgi:///bin/true"},
         {"mountpoint": "/proxy", "origin": "http://127.0.0.1:9/"},
+        {"mountpoint": "/form", "origin": "callback://protocol-post-demo"},
+        {"mountpoint": "/plugin", "origin": "callback://silent", "basic-auth": str(home / "pw")},
     ]
     tls = {"port": "7443", "host-ssl-cert": str(pair.cert), "host-ssl-key": str(pair.key), "mounts": [root]}
     raw = {"apply-listen-accept": "1", "listen-accept-protocol": "raw-test"}
     sock = {"unix-socket": "1", "interface": str(home / "u.sock")}
     return [
-        {"name": "a.test", "port": "7681", "mounts": mounts, "access-log": str(home / "access.log")},
+        {"name": "a.test", "port": "7681", "mounts": mounts, "access-log": str(home / "access.log"),
+         "ws-protocols": [{"protocol-post-demo": {}, "silent": {}}]},
         {"name": "b.test", "port": "7681", "error-document-404": "/plain.txt", "mounts": [root]},
         {"name": "c.test", "port": "7681", "error-document-404": "/no.html",
          "mounts": [file_mount("/c", docroot)]},
@@ -293,6 +298,26 @@ def test_it_leaves_no_trace(site: Site) -> None:
     site.ask_refused("/auth/nope")
     site.ask(f"unix:{site.home}/u.sock:/plain.txt")
     assert (sorted(os.listdir(site.home)), open_fds()) == before
+
+
+class Silent(Protocol):
+    """Must not be asked."""
+
+    name = "silent"
+
+    def http_request(self, s: HttpSession, request: HttpRequest) -> None:
+        """Fail."""
+        raise AssertionError("it was asked")
+
+
+def test_a_bundled_protocol_is_asked_and_a_plugin_is_not(site: Site) -> None:
+    """What a plugin does when it is asked, nobody knows."""
+    plugins = Plugins({"silent": Silent}, {"silent": "/p/a.py"})
+    lines, served = explain(site.config, "/form", lambda: plugins)
+    assert "answer    405 Method Not Allowed" in "\n".join(lines) and not served
+    lines, served = explain(site.config, "/plugin", lambda: plugins)
+    assert "answer    401 Unauthorized: name and password required" in lines
+    assert lines[-1] == "logged in is for the plugin to give, /p/a.py; it was not asked"
 
 
 def test_root_is_given_up_before_anything_is_asked(site: Site) -> None:

@@ -125,6 +125,9 @@ def test_what_the_server_cannot_start_with(home: Path, vhost: str, settings: str
      f"vhosts[0].mounts[0].origin: 'HOME/www' {NO_PROGRAM}"),
     (mount('"origin": "file://HOME/www", "basic-auth": "HOME/no"'), "",
      "vhosts[0].mounts[0].basic-auth: there is no file 'HOME/no': nobody can log in at /m"),
+    ('"port": "1", "ws-protocols": [ { "lws-echo": { "basic-auth": "HOME/no" } } ]', "",
+     ("vhosts[0].ws-protocols.lws-echo.basic-auth: there is no file 'HOME/no': nobody can open a WebSocket "
+      "of lws-echo")),
     (mount('"origin": "file://HOME/www", "basic-auth": "HOME/www"'), "",
      "vhosts[0].mounts[0].basic-auth: 'HOME/www' is not a file: nobody can log in at /m"),
     (mount('"origin": "file://HOME", "basic-auth": "HOME/pw"'), "",
