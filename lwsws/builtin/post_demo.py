@@ -46,6 +46,8 @@ from lwsws.plugin import (
 NAMES = ("text", "send", "file", "upload")
 
 MAX_FIELDS = 100
+# Bytes of all values together: on the page they are up to six times as long.
+MAX_VALUES = 1 << 16
 
 HTML = [("Content-Type", "text/html")]
 # What the original takes a form for that does not say what it is.
@@ -70,11 +72,11 @@ class PostDemo(Protocol):
 
     _directory = ""
     _max_upload: Optional[int] = None
-    _limits = FormLimits(parts=MAX_FIELDS)
+    _limits = FormLimits(parts=MAX_FIELDS, values=MAX_VALUES)
 
     def init(self, vhost: ProtocolVhost, options: Options) -> None:
         """OptionError if files cannot be put into `upload-dir`, or a limit is no number."""
-        self._limits = FormLimits(parts=options.number("max-fields", MAX_FIELDS, low=1))
+        self._limits = FormLimits(parts=options.number("max-fields", MAX_FIELDS, low=1), values=MAX_VALUES)
         self._max_upload = options.number("max-upload", 0, low=1) or None
         self._directory = options.get("upload-dir")
         if self._directory:

@@ -19,7 +19,6 @@ from lwsws.plugin import Options, PreparedMessage, Protocol, ProtocolVhost, WsSe
 FILE_BYTES = 255
 UNKNOWN = "(unknown)"
 DAY_MS = 86_400_000
-NO = ("", "0", "no", "off", "false")
 
 
 class ServerStatus(Protocol):
@@ -38,9 +37,9 @@ class ServerStatus(Protocol):
         self._is_reading = False    # a worker
 
     def init(self, vhost: ProtocolVhost, options: Options) -> None:
-        """OptionError if `update-ms` is no number from 100 to a day."""
+        """OptionError if `update-ms` is no number from 100 to a day, or `hide-vhosts` neither yes nor no."""
         self._period = options.number("update-ms", 5000, 100, DAY_MS) / 1000
-        self._hides_vhosts = options.get("hide-vhosts").strip().lower() not in NO
+        self._hides_vhosts = options.flag("hide-vhosts")
         self._paths = [*options.all("filespath"), *options.all("filepath")]
         self._values = [UNKNOWN] * len(self._paths)
 
@@ -115,8 +114,8 @@ def read_file(path: str) -> str:
 def read_statm() -> str:
     """/proc/self/statm: sizes of this process, in pages (proc(5)); "" where there is none."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return file.read().strip()
+        with open("/proc/self/statm", "rb") as file:    # as text it would need a codec
+            return file.read().decode().strip()
     except OSError:
         return ""
 

@@ -99,6 +99,25 @@ PROTOCOL_INTRODUCTION = """\
 plugin's own; these are read by the server. An option may be given several times, or with a list of values.
 """
 
+BUNDLED_OPTIONS = """
+### Options of the bundled protocols
+
+| protocol | option | |
+|---|---|---|
+| `dumb-increment-protocol` | | none |
+| `lws-mirror-protocol` | | none; clients choose a world of their own by `?mirror=name` in the URL |
+| `lws-status` | | none |
+| `lws-server-status` | `update-ms` | milliseconds between two messages, from 100; default 5000 |
+| | `hide-vhosts` | yes: say nothing of vhosts and their mounts |
+| | `filespath` | a file whose first 255 bytes are told in each message; several times |
+| `protocol-post-demo` | `upload-dir` | where uploads are kept; without it they are deleted after the answer |
+| | `max-upload` | longest file in bytes; without it `max-body` of the mount limits all |
+| | `max-fields` | most entries of a form; default 100 |
+| `lws-echo` | | none |
+| `raw-proxy` | `onward` | who takes over: `ipv4:address:port`, `ipv6:[address]:port`, `unix:/path` |
+| `raw-test` | | none |
+"""
+
 SECTIONS: Tuple[Tuple[str, str, Topics], ...] = (
     ("Global", 'Keys of `"global": { ... }`.\n', GLOBAL),
     ("Vhosts", 'Keys of each object in `"vhosts": [ { ... } ]`.\n', VHOST),
@@ -116,7 +135,7 @@ def document() -> str:
         for topic, keys in topics:
             parts.append(f"\n### {topic}\n\n")
             parts.extend(_entries(keys))
-    return "".join(parts)
+    return "".join(parts) + BUNDLED_OPTIONS
 
 
 def _entries(keys: Tuple[Key, ...]) -> Iterator[str]:

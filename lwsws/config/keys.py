@@ -330,7 +330,8 @@ MOUNT: Topics = (
             '"1048576"', high=MAX_SIZE, unit="bytes", default_text="the vhost's", differs=OURS),
         Key("basic-auth", PATH, "",
             "File of users and passwords, one user:password in a line; only these get in.  Use it with TLS "
-            "only.", '"/var/www/balogins-private"',
+            "only.  WebSockets are not guarded by mounts, see the option of the same name in Protocols.",
+            '"/var/www/balogins-private"',
             differs="Passwords may be hashed, `lwsws passwd` writes such lines."),
         Key("auth-mask", NUMBER, 0, "A number handed to callback protocols.", '"1"'),
         Key("no-ws-upgrades", BOOL, False, "Refuse WebSockets below this mountpoint.", '"1"',
@@ -397,7 +398,7 @@ PROTOCOL: Topics = (
             "Longest message that a WebSocket client may send, once decompressed; a longer one ends the "
             "session with close code 1009.", '"65536"', low=1, high=MAX_SIZE, unit="bytes", differs=OURS,
             default_text="1048576, unless the protocol has its own"),
-        Key("max-fragments", NUMBER, 65536, "Most fragments that one message may come in.", '"1024"',
+        Key("max-fragments", NUMBER, 131072, "Most fragments that one message may come in.", '"1024"',
             low=1, differs=OURS),
         Key("deflate", BOOL, True, "Compress messages for clients that can do it (permessage-deflate).",
             '"0"', differs="The original never does."),

@@ -101,7 +101,7 @@ class Connection:
     def connection_lost(self, exc: Optional[Exception]) -> None:
         """The transport is closed; told exactly once."""
         self.closed = True
-        self.deadline.clear()
+        self.deadline.end()
         if exc is not None and log.enabled(log.INFO):
             log.info(f"conn {self.ident}: {self.peer}: lost: {exc}")
         try:

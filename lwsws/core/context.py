@@ -42,8 +42,8 @@ class Limits:
 class Context:
     """The shared state of one serving process; used on the reactor thread only."""
 
-    __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "counts", "stopping",
-                 "connection_gone", "wall_clock", "_date_second", "_date_field", "_flushes")
+    __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "unfinished", "counts",
+                 "stopping", "connection_gone", "wall_clock", "_date_second", "_date_field", "_flushes")
 
     def __init__(self, reactor: Reactor, workers: Workers, limits: Limits,
                  wall_clock: Callable[[], float] = time.time) -> None:
@@ -53,6 +53,7 @@ class Context:
         self.connections: Set[Connection] = set()
         self.onward = 0     # connections that ours have made to others
         self.accepted = 0
+        self.unfinished = 0     # bytes of WebSocket messages that are not complete
         self.counts = Counts()  # bytes of all connections that have closed
         self.stopping = False
         self.connection_gone: Optional[Callable[[], None]] = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Sequence, Tuple
 
 MAX_INT = (1 << 63) - 1
+YES = ("yes", "on", "true")
+NO = ("no", "off", "false")
 
 
 class OptionError(Exception):
@@ -32,6 +34,18 @@ class Options:
         """The value of the option `name`, the last one if there are several."""
         values = self.all(name)
         return values[-1] if values else default
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """The value of the option `name` as yes or no, in the words of the configuration (yes, on, true, a
+        number other than 0; no, off, false, 0); OptionError if it is neither."""
+        text = self.get(name).strip().lower()
+        if not text:
+            return default
+        if text.isascii() and text.isdigit():
+            return text.strip("0") != ""
+        if text not in YES and text not in NO:
+            raise OptionError(name, f'"{text[:40]}" is neither yes nor no')
+        return text in YES
 
     def number(self, name: str, default: int, low: int = 0, high: int = MAX_INT) -> int:
         """The value of the option `name` as a decimal number; OptionError if it is not one from `low` to

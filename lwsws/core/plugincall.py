@@ -7,10 +7,9 @@ makes and ends plugins call them by these functions and in no other way.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple, Type
 
 from lwsws import log
-from lwsws.core.options import OptionError
 from lwsws.net.reactor import describe
 from lwsws.net.workers import Overloaded
 
@@ -26,19 +25,20 @@ def call_plugin(ident: int, method: Callable[..., Any], *args: Any) -> bool:
     try:
         method(*args)
         return True
-    except Exception:   # boundary: a fault of a plugin ends its own session only
+    except BaseException:   # boundary: a fault of a plugin, sys.exit() too, ends its own session only
         _report(f"conn {ident}", method)
         return False
 
 
-def ask_plugin(label: str, method: Callable[..., Any], *args: Any) -> Tuple[bool, Any]:
+def ask_plugin(label: str, method: Callable[..., Any], *args: Any,
+               answers: Tuple[Type[Exception], ...] = ()) -> Tuple[bool, Any]:
     """The same where the answer matters: whether it returned, and what (None if it did not); what is logged
-    begins with `label`.  An OptionError is an answer, too, and comes through."""
+    begins with `label`.  An exception of `answers` is no fault, and comes through."""
     try:
         return True, method(*args)
-    except OptionError:
+    except answers:
         raise
-    except Exception:   # boundary: as above
+    except BaseException:   # boundary: as above
         _report(label, method)
         return False, None
 
@@ -47,6 +47,14 @@ def _report(label: str, method: Callable[..., Any]) -> None:
     import traceback  # costs start-up time, and faults are rare
 
     log.err(f"{label}: fault in {describe(method)}:\n{traceback.format_exc()}")
+
+
+def guarded(label: str, fn: Callable[..., Any]) -> Callable[..., None]:
+    """A function that calls `fn`, a plugin's, as ask_plugin() does; for the reactor to call."""
+    def call(*args: Any) -> None:
+        ask_plugin(label, fn, *args)
+
+    return call
 
 
 def submit(reactor: Reactor, workers: Workers, fn: Callable[..., Any], args: Tuple[Any, ...],

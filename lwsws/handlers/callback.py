@@ -40,7 +40,7 @@ FIRST_ERROR = 400
 Fields = Sequence[Tuple[str, str]]
 
 
-class Belonging(NamedTuple):
+class CallbackMount(NamedTuple):
     """What all sessions of one mount have in common."""
 
     vhost: ProtocolVhost
@@ -55,14 +55,14 @@ class CallbackHandler(Handler):
                  auth_mask: int) -> None:
         """`protocol_of` is asked for each request, because plugins are made after the mounts."""
         self._protocol_of = protocol_of
-        self._belonging = Belonging(vhost, options, auth_mask)
+        self._mount = CallbackMount(vhost, options, auth_mask)
 
     def begin(self, exchange: Exchange) -> None:
         """Call the plugin; HttpError 503 if there is none."""
         protocol = self._protocol_of()
         if protocol is None:
             raise HttpError(503, "the protocol of this mount is not offered by this vhost")
-        CallbackSession(exchange, protocol, self._belonging).begin()
+        CallbackSession(exchange, protocol, self._mount).begin()
 
 
 class State(Enum):
@@ -77,13 +77,13 @@ class State(Enum):
 class CallbackSession:
     """One exchange, for a plugin (HttpSession) and for the http role (Consumer)."""
 
-    __slots__ = ("exchange", "protocol", "belonging", "user", "_state", "_outcome", "_calling", "_left",
+    __slots__ = ("exchange", "protocol", "mount", "user", "_state", "_outcome", "_calling", "_left",
                  "_paused", "_end_told", "_wants_writable", "_timer")
 
-    def __init__(self, exchange: Exchange, protocol: Protocol, belonging: Belonging) -> None:
+    def __init__(self, exchange: Exchange, protocol: Protocol, mount: CallbackMount) -> None:
         self.exchange = exchange
         self.protocol = protocol
-        self.belonging = belonging
+        self.mount = mount
         self.user: Any = None
         self._state = State.WAITING
         self._outcome: Optional[Callable[[], None]] = None  # completes the answer
@@ -142,7 +142,7 @@ class CallbackSession:
     @property
     def vhost(self) -> ProtocolVhost:
         """The vhost that it belongs to."""
-        return self.belonging.vhost
+        return self.mount.vhost
 
     @property
     def request(self) -> HttpRequest:
@@ -162,12 +162,12 @@ class CallbackSession:
     @property
     def options(self) -> Options:
         """The mount's options."""
-        return self.belonging.options
+        return self.mount.options
 
     @property
     def auth_mask(self) -> int:
         """The mount's mask."""
-        return self.belonging.auth_mask
+        return self.mount.auth_mask
 
     @property
     def is_high(self) -> bool:

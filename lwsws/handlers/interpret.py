@@ -23,7 +23,7 @@ from lwsws.core.options import Options
 from lwsws.core.plugincall import ask_plugin
 from lwsws.core.protocol import Protocol
 from lwsws.core.session import ProtocolVhost
-from lwsws.handlers.callback import Belonging, CallbackSession, Fields
+from lwsws.handlers.callback import CallbackMount, CallbackSession, Fields
 from lwsws.handlers.file import FileHandler
 from lwsws.handlers.openfile import OpenFile
 from lwsws.net.output import FileEnded, FileSlice
@@ -46,7 +46,7 @@ class InterpretHandler(FileHandler):
         # The longest suffix wins; upper case in a name does not lead past the plugin.
         by_length = sorted(protocols.items(), key=lambda item: -len(item[0]))
         self._protocols = [("." + suffix.lower().lstrip("."), find) for suffix, find in by_length]
-        self._belonging = Belonging(vhost, Options(mount.pmo), mount.auth_mask)
+        self._mount = CallbackMount(vhost, Options(mount.pmo), mount.auth_mask)
 
     def serve_document(self, exchange: Exchange, path: str, status: int) -> bool:
         """As that of files, through the protocol if the document has its suffix."""
@@ -89,7 +89,7 @@ class InterpretHandler(FileHandler):
             exchange.start(status, fields, None)
             exchange.finish()
         else:
-            InterpretSession(exchange, protocol, self._belonging, file).begin_with(status, fields)
+            InterpretSession(exchange, protocol, self._mount, file).begin_with(status, fields)
 
 
 class InterpretSession(CallbackSession):
@@ -97,8 +97,8 @@ class InterpretSession(CallbackSession):
 
     __slots__ = ("_file", "_goes_on")
 
-    def __init__(self, exchange: Exchange, protocol: Protocol, belonging: Belonging, file: OpenFile) -> None:
-        super().__init__(exchange, protocol, belonging)
+    def __init__(self, exchange: Exchange, protocol: Protocol, mount: CallbackMount, file: OpenFile) -> None:
+        super().__init__(exchange, protocol, mount)
         self._file: FileSlice = file.lend(0, file.size)
         self._goes_on = False   # call_soon is going to call _go_on
 

@@ -128,6 +128,10 @@ class Timers:
         self._dead = 0
 
 
+def nobody(why: str) -> None:
+    """Whom an ended deadline is for."""
+
+
 class Deadline:
     """A single time limit with a reason, set anew again and again.
 
@@ -164,6 +168,11 @@ class Deadline:
             self.at = NEVER
             self.why = ""
             self._timers.entry_died()
+
+    def end(self) -> None:
+        """Have no time limit ever again, and forget whom it was for: the heap may hold this for a while."""
+        self.clear()
+        self._expired = nobody
 
     def take(self, entry: Entry, now: float) -> Optional[Action]:
         """What to call now that `entry` is due: nothing if the deadline moved; for Timers only."""

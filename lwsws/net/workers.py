@@ -68,10 +68,9 @@ class Task:
         """Do the job and note its outcome; on a worker thread."""
         try:
             self.result = self.job()
-        except Exception as exc:
-            self.error = exc
-        except SystemExit as exc:
-            self.error = JobAborted(f"the job called exit({exc.code})")
+        except BaseException as exc:
+            # Such as SystemExit would end the thread, and nobody would know.
+            self.error = exc if isinstance(exc, Exception) else JobAborted(f"the job was ended by {exc!r}")
 
     def discard(self) -> None:
         """Nobody wants the result: get rid of what it holds."""

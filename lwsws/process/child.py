@@ -68,8 +68,11 @@ def _serve(config: Config, reactor: Reactor, default_plugins: str) -> int:
     except BuildError as error:
         log.err(str(error))
         return 1
-    code = _open_and_run(service, config, reactor, default_plugins)
-    if not service.close():
+    try:
+        code = _open_and_run(service, config, reactor, default_plugins)
+    finally:
+        ended = service.close()
+    if not ended:
         # The interpreter would wait for the thread at its exit, perhaps for ever.
         log.warn("a worker is still busy: ending without it")
         os._exit(code)

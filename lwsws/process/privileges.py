@@ -14,6 +14,10 @@ from typing import Optional
 from lwsws import log
 from lwsws.server.identity import Identity
 
+# What is imported where it is needed, for faults, typos and names with other letters: who serves may not be
+# allowed to read Python's own library.
+NEEDED_LATER = ("traceback", "difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1")
+
 
 class PrivilegeError(Exception):
     """The process cannot become who the configuration says."""
@@ -32,8 +36,8 @@ def drop(identity: Optional[Identity]) -> None:
         log.warn('serving as root: set "username" and "groupname" in the global section')
     if identity is None:
         return
-    # For the log of faults: who serves may not be allowed to read Python's own library.
-    import_module("traceback")
+    for module in NEEDED_LATER:
+        import_module(module)
     try:
         # The order matters: each step needs the privilege that the last one gives up.
         os.setgroups(identity.groups)

@@ -56,7 +56,8 @@ def find_handler(exchange: Exchange) -> Tuple[Handler, int]:
 def asks_for_websocket(request: Request) -> bool:
     """Whether `request` wants its connection to become a WebSocket; whether it may is decided later."""
     upgrade = request.headers.get("upgrade")
-    return upgrade is not None and "websocket" in tokens(upgrade)
+    # RFC 9110 7.8: MUST ignore an Upgrade in HTTP/1.0.
+    return upgrade is not None and request.version != "1.0" and "websocket" in tokens(upgrade)
 
 
 def serve_error_document(exchange: Exchange) -> bool:

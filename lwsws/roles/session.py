@@ -108,7 +108,7 @@ class SessionRole(Role):
     def end_session(self, method: Callable[..., None], *args: Any) -> None:
         """Call the last method of the session."""
         if self._timer is not None:
-            self._timer.clear()
+            self._timer.end()
         self.call(method, *args)
 
     def _timer_due(self, why: str) -> None:

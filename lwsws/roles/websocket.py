@@ -26,11 +26,18 @@ from lwsws.wire.ws_connection import Close, Event, Fragment, Ping, Pong, WsConne
 from lwsws.wire.ws_frames import CloseCode, WsProtocolError
 from lwsws.wire.ws_message import PreparedMessage
 
+# What our pings to idle peers say; the plugin hears nothing of their answers.
+STILL_THERE = b"still there?"
+
 # Seconds a peer may take to answer our ping: as the original, which hangs up 10 s after it.
 PONG_SECONDS = 10
 
 # A session for which more than this waits to be sent takes no more: nobody reads at the other end.
 MAX_QUEUED = 16 * 1024 * 1024
+
+# All sessions together may hold this much of messages that are not complete: many clients that each send the
+# half of one could fill the memory else.  Who exceeds it is closed.
+MAX_UNFINISHED = 256 * 1024 * 1024
 
 # Messages acted on in one turn; a read of 64 KiB can hold 10,000 of them.
 EVENTS_PER_TURN = 64
@@ -57,7 +64,7 @@ class WebSocketRole(SessionRole):
     """One WebSocket.  Its public methods beside those of a role are the plugin's (WsSession)."""
 
     __slots__ = ("ws", "opening", "_out", "_out_size", "_acting", "_goes_on", "_paused", "_held",
-                 "_keepalive_ping", "_code", "_reason")
+                 "_unfinished", "_code", "_reason")
 
     def __init__(self, protocol: Protocol, ws: WsConnection, opening: Opening) -> None:
         super().__init__(protocol)
@@ -69,7 +76,7 @@ class WebSocketRole(SessionRole):
         self._goes_on = False           # call_soon is going to call _go_on
         self._paused = False            # by the plugin
         self._held = False              # reading is paused
-        self._keepalive_ping = False    # the next empty pong answers a ping of ours
+        self._unfinished = 0            # bytes of a message that is not complete, as counted in the context
         self._code = int(CloseCode.ABNORMAL)
         self._reason = ""
 
@@ -82,6 +89,8 @@ class WebSocketRole(SessionRole):
         self.protocol.sessions.add(self)
         self._acting = True
         self.call(self.protocol.established)
+        if conn.context.stopping:   # its password was being checked when the end began
+            self.shutdown()
         self._settle()
 
     def data_received(self, data: bytes) -> None:
@@ -104,9 +113,8 @@ class WebSocketRole(SessionRole):
         """Ping an idle peer; give up one that does not answer, or does not read."""
         if why == IDLE:
             self.ws.rest()
-            self._keepalive_ping = True
             self.conn.expect(PONG_SECONDS, PONG)
-            self._queue(self.ws.ping(b""))
+            self._queue(self.ws.ping(STILL_THERE))
         elif why == CLOSE:
             self.conn.close()
         else:
@@ -119,6 +127,7 @@ class WebSocketRole(SessionRole):
     def closed(self, exc: Optional[Exception]) -> None:
         """The connection is gone."""
         self.protocol.sessions.discard(self)
+        self.conn.context.unfinished -= self._unfinished
         self.end_session(self.protocol.closed, self._code, self._reason)
 
     # What the plugin asks for.
@@ -176,7 +185,6 @@ class WebSocketRole(SessionRole):
     def ping(self, data: bytes = b"") -> None:
         """Send a ping."""
         if not self.over:
-            self._keepalive_ping = False
             self._queue(self.ws.ping(data))
 
     def pause(self) -> None:
@@ -245,9 +253,7 @@ class WebSocketRole(SessionRole):
             if not self.ws.close_sent:
                 self._queue(self.ws.pong(event.data))
         elif isinstance(event, Pong):
-            if self._keepalive_ping and not event.data:
-                self._keepalive_ping = False
-            elif not self.ws.close_sent:
+            if event.data != STILL_THERE and not self.ws.close_sent:
                 self.call(protocol.pong, event.data)
         else:
             self._peer_closed(event)
@@ -294,6 +300,8 @@ class WebSocketRole(SessionRole):
         conn = self.conn
         if conn.transport.closing:
             return
+        if (self._unfinished or self.ws.in_message) and not self._account():
+            return
         # What is held must be told first, or a peer could fill the memory with small messages.
         hold = self._goes_on or self._waits()
         if hold != self._held:
@@ -303,6 +311,17 @@ class WebSocketRole(SessionRole):
             else:
                 conn.transport.resume_reading()
         self._set_deadline()
+
+    def _account(self) -> bool:
+        """Count what there is of an unfinished message; False if that is too much for the process."""
+        context, held = self.conn.context, self.ws.held
+        more, self._unfinished = held - self._unfinished, held
+        context.unfinished += more
+        if more <= 0 or context.unfinished <= MAX_UNFINISHED:
+            return True
+        log.notice(f"conn {self.conn.ident}: {context.unfinished >> 20} MiB of unfinished messages: closed")
+        self._fail(CloseCode.TRY_AGAIN_LATER, "too many unfinished messages")
+        return False
 
     def _set_deadline(self) -> None:
         conn = self.conn
@@ -333,9 +352,9 @@ class WebSocketRole(SessionRole):
             return
         self._out = [data]
         if not self._acting:
-            self.conn.context.flush_later(self.flush)
+            self.conn.context.flush_later(self._flush_turn)
 
-    def flush(self) -> int:
+    def _flush_turn(self) -> int:
         """Write what was sent outside of an event; returns how much that was."""
         size = self._out_size
         if not self._acting and not self.conn.transport.closing:

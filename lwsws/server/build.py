@@ -136,7 +136,7 @@ def preload(config: Config, default_plugins: str = "") -> None:
         if vhost.proxy_protocol_from:
             modules += ["ipaddress", "lwsws.roles.proxy_header"]
     if plugin_directories(config, default_plugins):
-        modules += ["importlib.util", *FOR_PLUGINS]
+        modules += FOR_PLUGINS
     for module in modules:
         import_module(module)
 

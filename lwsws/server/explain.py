@@ -187,7 +187,7 @@ class Explainer:
         plugin = "" if mount is None or mount.origin.kind != "callback" else mount.origin.target
         if plugin in self.site.plugins.sources and status == 200:
             source = self.site.plugins.sources[plugin]
-            self._say(what, f"is for the plugin to give, {source}; it was not asked")
+            self._say(what, f"whatever the plugin {source} says; it is not asked here")
             return
         if refusal is None:
             reason = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, Optional
 
 from lwsws import __version__, log
-from lwsws.core.plugincall import submit
+from lwsws.core.plugincall import guarded, submit
 from lwsws.core.session import PendingCall
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
@@ -34,9 +34,9 @@ class PluginServer:
 
     def call_later(self, seconds: float, fn: Callable[[], None]) -> PendingCall:
         """Call `fn` once, `seconds` from now."""
-        return self._reactor.call_later(seconds, fn)
+        return self._reactor.call_later(seconds, guarded("timer", fn))
 
     def run_blocking(self, fn: Callable[..., Any], *args: Any,
                      then: Callable[[Any, Optional[Exception]], None]) -> None:
         """Have a worker call `fn(*args)`, and the reactor `then(result, error)`."""
-        submit(self._reactor, self._workers, fn, args, then)
+        submit(self._reactor, self._workers, fn, args, guarded("job", then))

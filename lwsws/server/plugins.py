@@ -15,12 +15,13 @@ import os
 import stat
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from lwsws.config.model import NOWHERE, Config, Fault, Position
-from lwsws.core.options import OptionError
 from lwsws.core.plugincall import ask_plugin
 from lwsws.core.protocol import Protocol
+from lwsws.net.regular_file import read_regular_file
 
 # Name -> module, class.
 BUNDLED: Mapping[str, Tuple[str, str]] = {
@@ -41,6 +42,9 @@ BUNDLED: Mapping[str, Tuple[str, str]] = {
 LATER = frozenset(("lws-acme-client",))
 
 KEY = "plugin-dir"
+
+# No plugin is as large as this; a source is read before it is run.
+MAX_SOURCE = 16 * 1024 * 1024
 
 
 class Plugins(NamedTuple):
@@ -83,13 +87,13 @@ def plugin_directories(config: Config, default: str) -> List[Tuple[str, Position
 
 def load_plugins(directories: Sequence[Tuple[str, Position, str]]) -> Plugins:
     """Import all plugins of `directories`, which runs their code."""
-    loader = Loader()
+    loader = PluginLoader()
     for directory, position, path in directories:
         loader.load(directory, position, path)
     return Plugins(loader.kinds, loader.sources, tuple(loader.faults))
 
 
-class Loader:
+class PluginLoader:
     """Imports plugins, and collects what they offer and what is wrong."""
 
     def __init__(self) -> None:
@@ -97,6 +101,7 @@ class Loader:
         self.sources: Dict[str, str] = {}
         self.faults: List[Fault] = []
         self.files: List[str] = []
+        self.uid = os.geteuid()
 
     def load(self, directory: str, position: Position, path: str) -> None:
         """Import the plugins of `directory`, in the order of their names."""
@@ -117,15 +122,12 @@ class Loader:
         try:
             if self._is_anybodys(file, position, path):
                 return
+            source = read_regular_file(file, MAX_SOURCE)
         except OSError as error:
             self._refuse(position, path, f"{file}: {error.strerror}")
             return
         self.files.append(file)
-        try:
-            sound, module = ask_plugin(file, import_file, file, len(self.files))
-        except OptionError as error:
-            self._refuse(position, path, f"{file} cannot be imported: {error}")
-            return
+        sound, module = ask_plugin(file, run_source, file, source, len(self.files))
         if not sound:
             self._refuse(position, path, f"{file} cannot be imported, see above")
             return
@@ -146,33 +148,41 @@ class Loader:
         self.sources[kind.name] = file
 
     def _is_anybodys(self, file: str, position: Position, path: str) -> bool:
-        """Refuse what anybody may change, which is no place for code that the server runs."""
-        anybodys = bool(os.stat(file).st_mode & stat.S_IWOTH)
-        if anybodys:
+        """Refuse what others may change, which is no place for code that the server runs."""
+        info = os.stat(file)
+        if info.st_mode & stat.S_IWOTH:
             self._refuse(position, path, f"{file} can be changed by anybody: chmod o-w")
-        return anybodys
+            return True
+        if info.st_uid not in (0, self.uid):
+            self._refuse(position, path, f"{file} belongs to uid {info.st_uid}, "
+                                         "neither root nor who serves: chown it")
+            return True
+        return False
 
     def _refuse(self, position: Position, path: str, reason: str) -> None:
         self.faults.append(Fault(position, path, reason, True))
 
 
-def import_file(file: str, number: int) -> object:
-    """The module that `file` makes, imported under a name of its own by its `number`."""
-    # Imported here: most servers have no plugins.
-    from importlib.util import module_from_spec, spec_from_file_location
+def run_source(file: str, source: bytes, number: int) -> ModuleType:
+    """The module that `source`, the content of `file`, makes, under a name of its own by its `number`.
+
+    As the import statement does it, but for __pycache__: there somebody else could have put what runs.
+    """
     stem = os.path.splitext(os.path.basename(file))[0]
-    name = f"lwsws_plugin_{number}_{stem}"
-    spec = spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    # As the import statement does: pickle and dataclasses look there.
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    module = ModuleType(f"lwsws_plugin_{number}_{stem}")
+    vars(module)["__file__"] = file
+    sys.modules[module.__name__] = module   # pickle and dataclasses look there
+    exec(compile(source, file, "exec", dont_inherit=True), vars(module))
     return module
 
 
-def protocols_of(module: object) -> Iterator[Type[Protocol]]:
+def is_name(name: object) -> bool:
+    """Whether a plugin may be called `name`, which is what it says."""
+    return isinstance(name, str) and name != ""
+
+
+def protocols_of(module: ModuleType) -> Iterator[Type[Protocol]]:
     """The protocols that `module` defines."""
     for value in dict.fromkeys(value for value in vars(module).values() if isinstance(value, type)):
-        if issubclass(value, Protocol) and value.name and value.__module__ == vars(module)["__name__"]:
+        if issubclass(value, Protocol) and value.__module__ == module.__name__ and is_name(value.name):
             yield value

@@ -50,10 +50,12 @@ NAMED_ORIGINS = ("self", "null")
 class VhostProtocols(NamedTuple):
     """The protocols of one vhost.
 
-    `by_name` are those of `ws-protocols` that work, `raw` is the one for raw connections (None: there is
-    none, or none is asked for), `faults` say what is missing and why, `remarks` what comes later.
+    `config` is that of the vhost, `by_name` are those of `ws-protocols` that work, `raw` is the one for raw
+    connections (None: there is none, or none is asked for), `faults` say what is missing and why, `remarks`
+    what comes later.
     """
 
+    config: VhostConfig
     vhost: ProtocolVhost
     by_name: Mapping[str, Protocol]
     raw: Optional[Protocol]
@@ -73,14 +75,14 @@ def make_protocols(config: VhostConfig, plugins: Plugins, server: Server,
                    foreign: bool = True) -> VhostProtocols:
     """Make and initialise the protocols of one vhost.  Without `foreign` others than the bundled ones are
     Unasked, for who only wants to know what is wrong."""
-    maker = Maker(config, plugins, server, foreign)
+    maker = ProtocolMaker(config, plugins, server, foreign)
     for entry in config.ws_protocols:
         maker.add(entry)
     maker.look_at_mounts()
     maker.look_at_options()
     is_raw = config.apply_listen_accept or config.fallback_listen_accept
     raw = maker.find_raw() if is_raw else None
-    return VhostProtocols(maker.vhost, maker.by_name, raw, tuple(maker.faults), tuple(maker.remarks))
+    return VhostProtocols(config, maker.vhost, maker.by_name, raw, tuple(maker.faults), tuple(maker.remarks))
 
 
 def raw_factory(protocols: VhostProtocols) -> Optional[Callable[[], Role]]:
@@ -103,7 +105,7 @@ class Unasked(Protocol):
         s.respond(200)
 
 
-class Maker:
+class ProtocolMaker:
     """Makes the protocols of one vhost, and collects what is wrong."""
 
     def __init__(self, config: VhostConfig, plugins: Plugins, server: Server, foreign: bool) -> None:
@@ -144,13 +146,19 @@ class Maker:
         if not self.foreign and kind.name not in BUNDLED:
             return Unasked(kind.name)
         label = f"{kind.name} of {self.vhost.name}"
-        protocol: Optional[Protocol] = ask_plugin(label, kind)[1]
+        protocol: Optional[Protocol] = ask_plugin(label, self._place, kind)[1]
         if protocol is None:
             return None
+        sound, _ = ask_plugin(label, protocol.init, self.vhost, options, answers=(OptionError,))
+        return protocol if sound else None
+
+    def _place(self, kind: Type[Protocol]) -> Protocol:
+        """An instance of `kind` on its vhost."""
+        protocol = kind()
         protocol.server = self.server
         protocol.vhost = self.vhost
         protocol.sessions = set()
-        return protocol if ask_plugin(label, protocol.init, self.vhost, options)[0] else None
+        return protocol
 
     def look_at_mounts(self) -> None:
         """Complain of mounts that lead to protocols which `ws-protocols` does not name."""

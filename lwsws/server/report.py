@@ -31,6 +31,7 @@ def report(context: Context, site: Site, started: float, max_connections: int,
         total[0] += rx
         total[1] += tx
     vhosts = served(site)
+    offered = {id(each.config): [*each.by_name] for each in site.protocols}
     workers = context.workers
     return {
         "version": __version__,
@@ -48,7 +49,8 @@ def report(context: Context, site: Site, started: float, max_connections: int,
         "workers": {"threads": workers.threads, "busy": workers.busy, "waiting": workers.waiting},
         "traffic": summed([vhost.counts for _, vhost in vhosts], total[0], total[1]),
         "vhosts": [] if hide_vhosts else [
-            vhost_report(config, vhost, live.get(id(vhost.counts), (0, 0))) for config, vhost in vhosts],
+            vhost_report(config, vhost, live.get(id(vhost.counts), (0, 0)), offered[id(config)])
+            for config, vhost in vhosts],
     }
 
 
@@ -80,13 +82,14 @@ def summed(counts: List[Counts], rx: int, tx: int) -> Dict[str, int]:
             "rejected": sum(each.rejected for each in counts)}
 
 
-def vhost_report(config: VhostConfig, vhost: Vhost, live: Tuple[int, int]) -> Dict[str, Any]:
-    """One vhost; `live` are the bytes of its open connections."""
+def vhost_report(config: VhostConfig, vhost: Vhost, live: Tuple[int, int],
+                 protocols: List[str]) -> Dict[str, Any]:
+    """One vhost; `live` are the bytes of its open connections, `protocols` what it offers."""
     counts = vhost.counts
     return {"name": config.name, "port": config.port, "tls": vhost.tls is not None, "sts": config.sts,
             "traffic": summed([counts], counts.rx + live[0], counts.tx + live[1]),
             "mounts": [mount_report(mount) for mount in config.mounts],
-            "protocols": [protocol.name for protocol in config.ws_protocols]}
+            "protocols": protocols}
 
 
 def mount_report(mount: MountConfig) -> Dict[str, Any]:
@@ -101,7 +104,7 @@ def mount_report(mount: MountConfig) -> Dict[str, Any]:
 def memory() -> int:
     """Bytes of this process that are in memory; 0 where the system does not tell."""
     try:
-        with open(STATM, encoding="ascii") as file:
+        with open(STATM, "rb") as file:     # as text it would need a codec, which may be out of reach by now
             return int(file.read().split()[1]) * resource.getpagesize()
     except (OSError, IndexError, ValueError):
         return 0

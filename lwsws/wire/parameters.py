@@ -18,6 +18,8 @@ _TYPE = re.compile(rf"([{TCHAR}/]+)[\t ]*")
 _PARAMETER = re.compile(
     rf';[\t ]*([{TCHAR}]+)=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([{TCHAR}()/:=?]+))[\t ]*', re.DOTALL
 )
+# RFC 9110 5.6.6: what stands between two semicolons may be missing.
+_NO_PARAMETER = re.compile(r";[\t ]*(?=;|\Z)")
 # The two that need it.  Before any other character a backslash stands for itself: some browsers have sent
 # whole paths of Windows as file names, without a thought of escaping.
 _QUOTED_PAIR = re.compile(r'\\(["\\])')
@@ -34,6 +36,10 @@ def parse_parameters(value: str) -> Tuple[str, Dict[str, str]]:
     parameters: Dict[str, str] = {}
     at = found.end()
     while at < len(value):
+        empty = _NO_PARAMETER.match(value, at)
+        if empty is not None:
+            at = empty.end()
+            continue
         parameter = _PARAMETER.match(value, at)
         if parameter is None:
             raise ValueError(f"{excerpt(value[at:])} is no parameter")

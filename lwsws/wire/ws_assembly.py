@@ -9,9 +9,13 @@ a part of a character.  In both, text is checked as it comes, so that what is no
 from __future__ import annotations
 
 from codecs import utf_8_decode
-from typing import Optional, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 from lwsws.wire.ws_frames import CloseCode, Fragment, Octets, WsProtocolError
+
+# Smaller pieces are put together, so that many of them take no more memory than one; larger ones are kept as
+# they are, since a bytearray of a megabyte that grows is moved again and again.
+_LARGE = 1 << 14
 
 # A StreamedMessage takes what comes; this is a step of inflating for it.
 _STREAMED_ROOM = 1 << 16
@@ -25,20 +29,22 @@ def not_utf8() -> WsProtocolError:
 class WholeMessage:
     """A message that is given out when it is complete."""
 
-    __slots__ = ("_cut", "_held", "_is_text", "_limit", "compressed", "frames")
+    __slots__ = ("_cut", "_is_text", "_limit", "_pieces", "compressed", "frames", "room")
 
     def __init__(self, is_text: bool, compressed: bool, limit: int) -> None:
         self.compressed = compressed
         self.frames = 0
+        self.room = limit
+        """How many bytes it may still have."""
         self._is_text = is_text
         self._limit = limit
-        self._held = bytearray()
+        self._pieces: List[Octets] = []
         self._cut = b""  # the part of a character that the text ends in
 
     @property
-    def room(self) -> int:
-        """How many bytes it may still have."""
-        return self._limit - len(self._held)
+    def held(self) -> int:
+        """How many bytes it has."""
+        return self._limit - self.room
 
     def take(self, piece: Octets, final: bool) -> Union[str, bytes, None]:
         """Add `piece`; the message, if it was the last one.  WsProtocolError 1007 or 1009."""
@@ -48,8 +54,18 @@ class WholeMessage:
         if final:
             return self._complete(piece)
         self._check_text(piece)
-        self._held += piece
+        self._keep(piece)
         return None
+
+    def _keep(self, piece: Octets) -> None:
+        self.room -= len(piece)
+        pieces = self._pieces
+        if len(piece) >= _LARGE:
+            pieces.append(piece)
+        elif pieces and len(pieces[-1]) < _LARGE:
+            pieces[-1] += piece
+        else:
+            pieces.append(bytearray(piece))
 
     def _check_text(self, piece: Octets) -> None:
         """WsProtocolError 1007 if `piece` shows that the message is no text."""
@@ -57,11 +73,10 @@ class WholeMessage:
             self._cut = decode(self._cut + piece)[1]
 
     def _complete(self, piece: Octets) -> Union[str, bytes]:
-        if not self._held:
-            whole = piece
-        else:
-            self._held += piece
-            whole = self._held
+        whole = piece
+        if self._pieces:
+            self._pieces.append(piece)
+            whole = b"".join(self._pieces)
         if not self._is_text:
             return bytes(whole)
         try:
@@ -76,6 +91,7 @@ class StreamedMessage:
     __slots__ = ("_begun", "_cut", "_is_text", "compressed", "frames")
 
     room = _STREAMED_ROOM
+    held = 0
 
     def __init__(self, is_text: bool, compressed: bool) -> None:
         self.compressed = compressed
@@ -109,4 +125,8 @@ def decode(data: bytes, final: bool = False) -> Tuple[str, bytes]:
         text, used = utf_8_decode(data, "strict", final)
     except UnicodeDecodeError:
         raise not_utf8() from None
-    return text, data[used:]
+    cut = data[used:]
+    # The decoder waits for all of what may be half of a surrogate pair, in case that is wanted.
+    if cut[:1] == b"\xed" and cut[1:2] > b"\x9f":
+        raise not_utf8()
+    return text, cut

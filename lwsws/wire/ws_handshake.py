@@ -1,7 +1,6 @@
 """The opening handshake of a WebSocket, on the server's side (RFC 6455 4.2): pure decisions on a request.
 
-    is_upgrade()            does the client want a WebSocket at all?
-    check_upgrade()         may it have one, and what proves that we understood it?
+    check_upgrade()         may the client have a WebSocket, and what proves that we understood it?
     offered_subprotocols()  which it could speak; the caller chooses
     origin_allowed()        whether the page it runs on is one of ours
     response_fields()       the answer, but for the status 101
@@ -32,7 +31,6 @@ __all__ = [
     "DeflateSettings",
     "HandshakeRefused",
     "check_upgrade",
-    "is_upgrade",
     "negotiate_deflate",
     "offered_subprotocols",
     "origin_allowed",
@@ -67,14 +65,8 @@ class HandshakeRefused(Exception):
         return f"{self.status}: {self.why}"
 
 
-def is_upgrade(request: Request) -> bool:
-    """Whether the request asks for a WebSocket (RFC 6455 4.2.1, 3.), rightly or not."""
-    upgrade = request.headers.get("upgrade")
-    return upgrade is not None and "websocket" in tokens(upgrade)
-
-
 def check_upgrade(request: Request) -> str:
-    """The Sec-WebSocket-Accept for a request that is_upgrade(); HandshakeRefused if it breaks a rule."""
+    """The Sec-WebSocket-Accept for a request whose Upgrade names it; HandshakeRefused if it breaks a rule."""
     # RFC 6455 4.1, 2.: the method MUST be GET, and the HTTP version at least 1.1.
     if request.method != "GET":
         raise HandshakeRefused(405, "a WebSocket is opened by GET", [("Allow", "GET")])

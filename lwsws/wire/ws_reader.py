@@ -9,7 +9,8 @@ The payload of a data frame is unmasked, inflated and added to its message as it
 is never there twice.  A frame is judged byte by byte from its first one, so what is wrong with it does not
 depend on how the bytes were cut into pieces.
 
-Nearly all messages are one small frame that arrives whole; next_event() has a short way for these.
+Nearly all messages are one frame of less than 64 KiB that arrives whole; next_event() has a short way for
+these.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from lwsws.wire.ws_deflate import BUDGET, Deflate
 from lwsws.wire.ws_frames import (
     FIN,
     IS_CONTROL,
+    LENGTH_16,
     MASKED,
-    MAX_CONTROL,
     RSV1,
     STRIDED,
     Close,
@@ -41,6 +42,9 @@ from lwsws.wire.ws_frames import (
 )
 
 KEY_BYTES = 4
+MAX_16 = (1 << 16) - 1  # the longest payload with a length of 16 bits
+_LONG_WAY = MAX_16 + 1
+_MASKED_16 = (MASKED | LENGTH_16) << 16
 
 # The first bytes of whole messages.
 _WHOLE_TEXT = FIN | Opcode.TEXT
@@ -58,11 +62,15 @@ _OUTSIDE_DEFLATE = _OUTSIDE + bytes(RSV1 | byte for byte in _OUTSIDE[len(_CONTRO
 _OPCODES = frozenset(int(opcode) for opcode in Opcode)
 
 
+# So many frames are read in a turn of the loop if no event comes of them: about 1 ms.
+FRAMES_PER_TURN = 256
+
+
 class WsLimits(NamedTuple):
     """How much of one message is taken; a message that is given out piece by piece has no limits."""
 
     message: int = 1 << 20  # bytes, once inflated
-    fragments: int = 65536  # frames; without data, too, they are work
+    fragments: int = 1 << 17  # frames; without data, too, they are work.  Autobahn has 65,537
 
 
 DEFAULT_LIMITS = WsLimits()
@@ -77,6 +85,7 @@ class WsReader:
         "_at",
         "_data",
         "_deflate",
+        "_eventless",
         "_final",
         "_key",
         "_left",
@@ -95,7 +104,7 @@ class WsReader:
         self.close_received = False
         """Whether the peer's Close was given out."""
         self.pending = False
-        """Whether next_event() gave None although there is more to inflate: to be called in a later turn."""
+        """Whether next_event() gave None although it was not done, and is to be called in a later turn."""
         self._limits = limits
         self._deflate = deflate
         self._streamed = fragments
@@ -105,9 +114,10 @@ class WsReader:
         # Of the data frame whose payload is read; None between frames.
         self._left: Optional[int] = None
         self._final = False
+        self._eventless = 0  # frames that were read in this turn without an event
         self._key = b""  # as it is for the next byte
         # The longest payload for the short way.
-        self._short = -1 if fragments else min(MAX_CONTROL, limits.message)
+        self._short = -1 if fragments else min(MAX_16, limits.message)
         self._over = False
 
     @property
@@ -120,6 +130,11 @@ class WsReader:
     def in_message(self) -> bool:
         """Whether a message has begun and is not complete."""
         return self._message is not None
+
+    @property
+    def held(self) -> int:
+        """How many bytes there are of a message that is not complete."""
+        return 0 if self._message is None else self._message.held
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes of the peer; after Close or a fault they are dropped."""
@@ -137,14 +152,21 @@ class WsReader:
         if self._message is None:
             if not data and self._deflate is None:
                 return None
-            # The short way: a message of one small frame that is all there.  It saves half of the time;
+            # The short way: a message of one frame, not large, that is all there.  It saves half of the time;
             # what it leaves alone, faults too, takes the long way, which gives the same events.
             at = self._at
             begin = at + 2 + KEY_BYTES
             if begin <= len(data):
                 first = data[at]
-                end = begin + (data[at + 1] ^ MASKED)
-                if first in _WHOLE and end <= len(data) and end - begin <= self._short:
+                length = data[at + 1] ^ MASKED
+                if length >= LENGTH_16:
+                    # A length of 16 bits is above 125 now, and all else is below 0, or more than that.
+                    begin += 2
+                    length = int.from_bytes(data[at + 1 : at + 4], "big") - _MASKED_16
+                    if length < LENGTH_16:
+                        length = _LONG_WAY
+                end = begin + length
+                if first in _WHOLE and end <= len(data) and length <= self._short:
                     payload = unmask(data[begin:end], data[begin - KEY_BYTES : begin])
                     if end == len(data):
                         self._data, self._at = b"", 0
@@ -166,15 +188,17 @@ class WsReader:
         except WsProtocolError:
             self._stop()
             raise
-        if event is None and self._deflate is not None:
-            self._deflate.budget = BUDGET
+        if event is None:
+            self._eventless = 0
+            if self._deflate is not None:
+                self._deflate.budget = BUDGET
         return event
 
     def _stop(self) -> None:
-        """Read nothing more."""
+        """Read nothing more, and free what was kept for that; compressing is not needed any more either."""
         self._over = True
         self._drop(len(self._data))
-        self._message = self._left = None
+        self._message = self._left = self._deflate = None
 
     def _drop(self, end: int) -> None:
         """What is before `end` in the data was read."""
@@ -199,6 +223,10 @@ class WsReader:
                 event = self._read_plain(message, left)
             if event is not None or self._left is not None:
                 return event
+            self._eventless += 1
+            if self._eventless >= FRAMES_PER_TURN:
+                self.pending = True
+                return None
 
     def _read_frame(self) -> Optional[Event]:
         """Read the header of a data frame, or a control frame; None without _left: not enough is there."""

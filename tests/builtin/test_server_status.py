@@ -218,7 +218,10 @@ def test_a_file_that_takes_long_keeps_nobody_waiting(ws_bench: WsBench, tmp_path
 
 def test_what_is_read_for_nobody_is_dropped(ws_bench: WsBench, tmp_path: Path) -> None:
     watched = Watched(ws_bench, ("filespath", str(tmp_path / "one")))
+    gate = Event()
+    ws_bench.workers.submit(gate.wait, lambda result, error: None)    # the only worker is busy
     watched.leave(watched.enter())
+    gate.set()
     ws_bench.work_off()
     assert watched.asked == []
 

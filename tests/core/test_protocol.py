@@ -46,6 +46,15 @@ def test_what_is_no_such_number_is_told(text: str) -> None:
     assert str(caught.value) == f"size: {caught.value.why}"
 
 
+def test_yes_and_no_are_read_as_in_the_configuration() -> None:
+    for text, value in (("1", True), ("Yes", True), (" on ", True), ("20", True), ("0", False), ("00", False),
+                        ("off", False), ("", True)):
+        assert Options([("x", text)]).flag("x", True) is value
+    assert Options().flag("x") is False
+    with pytest.raises(OptionError, match='x: "maybe" is neither yes nor no'):
+        Options([("x", "maybe")]).flag("x")
+
+
 def test_options_do_not_change_with_what_they_were_made_of() -> None:
     pairs: List[Tuple[str, str]] = [("a", "1")]
     options = Options(pairs)

@@ -173,8 +173,9 @@ def test_a_wrong_method(make: Make) -> None:
     assert (answer.status, answer.get("Allow")) == (405, "GET")
 
 
-def test_http_1_0(make: Make) -> None:
-    assert ask(make({"lws-echo": {}}), line="GET {} HTTP/1.0").status == 400
+def test_in_http_1_0_an_upgrade_is_ignored(make: Make) -> None:
+    """RFC 9110 7.8."""
+    assert ask(make({"lws-echo": {}}), line="GET {} HTTP/1.0").body == b"home"
 
 
 def test_a_connection_field_that_does_not_name_it(make: Make) -> None:

@@ -288,3 +288,23 @@ def test_against_a_model_without_a_heap(
     clock.advance(1000.0)
     run(timers)
     assert (len(timers), timers._dead, timers.next_at()) == (0, 0, None)
+
+
+def test_an_ended_deadline_holds_nobody() -> None:
+    """Its entry may stay in the heap for long."""
+    class Somebody:
+        def expired(self, why: str) -> None:
+            """Never called."""
+
+    clock = ManualClock()
+    timers = Timers(clock)
+    somebody = Somebody()
+    watched = weakref.ref(somebody)
+    deadline = Deadline(timers, somebody.expired)
+    deadline.set(clock() + 300, "idle")
+    deadline.end()
+    del somebody
+    assert watched() is None
+    assert (deadline.at, deadline.why) == (NEVER, "")
+    clock.advance(301)
+    assert timers.take_due(clock()) is None

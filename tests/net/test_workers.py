@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from asyncio import CancelledError
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import pytest
@@ -290,8 +291,11 @@ def test_a_job_that_calls_exit_is_answered_and_the_pool_works_on(
     def then(result: object, error: Optional[Exception]) -> None:
         outcomes.append((result, error))
 
-    for _ in range(3):
-        workers.submit(sys.exit, then)
+    def cancel() -> None:
+        raise CancelledError
+
+    for job in (sys.exit, cancel, sys.exit):
+        workers.submit(job, then)
         spin(reactor, lambda: isinstance(outcomes[-1:] and outcomes[-1][1], JobAborted))
         outcomes.clear()
     workers.submit(lambda: 5, then)

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 
 from lwsws.core.session import WsSession
-from lwsws.roles.websocket import PONG_SECONDS
+from lwsws.roles.websocket import PONG_SECONDS, STILL_THERE
 from lwsws.wire.ws_connection import WsLimits
 from lwsws.wire.ws_message import PreparedMessage
 from tests.net.support import tcp_pair
@@ -160,8 +160,8 @@ def test_an_idle_peer_is_pinged_and_lives_if_it_answers(bench: WsBench) -> None:
     bench.advance(199)
     assert client.frames() == []
     bench.advance(1)
-    assert client.frames() == [Frame(PING, b"", True, 0)]
-    client.send_frame(PONG)
+    assert client.frames() == [Frame(PING, STILL_THERE, True, 0)]
+    client.send_frame(PONG, STILL_THERE)
     bench.advance(199)
     assert client.frames() == [] and not client.peer.over
     assert notes_of(client).events == ["established"]   # it was not the plugin's ping
@@ -183,7 +183,7 @@ def test_what_we_send_does_not_count_as_a_sign_of_life(bench: WsBench) -> None:
         bench.advance(50)
         client.session.send("tick")
         bench.settle()
-    assert Frame(PING, b"", True, 0) in client.frames()
+    assert Frame(PING, STILL_THERE, True, 0) in client.frames()
 
 
 def test_any_data_counts_as_an_answer(bench: WsBench) -> None:
@@ -192,7 +192,7 @@ def test_any_data_counts_as_an_answer(bench: WsBench) -> None:
     client.send_text("busy")
     bench.advance(PONG_SECONDS + 1)
     assert not bench.only().closed
-    client.send_frame(PONG)     # late, and still not the plugin's
+    client.send_frame(PONG, STILL_THERE)     # late, and still not the plugin's
     assert notes_of(client).events == ["established", ("receive", "busy")]
 
 
@@ -288,6 +288,13 @@ def test_nothing_is_received_behind_a_breach(bench: WsBench) -> None:
     assert notes_of(client).events == ["established"]
 
 
+def test_a_session_that_opens_while_the_server_ends_is_told_at_once(bench: WsBench) -> None:
+    bench.context.stopping = True
+    client = opened(bench)
+    assert client.closed_with() == (1001, "")
+    assert notes_of(client).events == ["established"]
+
+
 # Faults of the plugin.
 
 
@@ -295,9 +302,14 @@ def fails(*arguments: Any) -> None:
     raise ZeroDivisionError("as a test wants it")
 
 
+def exits(*arguments: Any) -> None:
+    raise SystemExit
+
+
+@pytest.mark.parametrize("fault", [fails, exits])
 @pytest.mark.parametrize("event", ["established", "receive", "writable", "timer"])
-def test_a_fault_ends_the_session_with_1011(bench: WsBench, event: str, capfd: Any) -> None:
-    hooks: Dict[str, Any] = {event: fails}
+def test_a_fault_ends_the_session_with_1011(bench: WsBench, event: str, fault: Any, capfd: Any) -> None:
+    hooks: Dict[str, Any] = {event: fault}
     client = opened(bench, **hooks)
     if event == "receive":
         client.send_text("x")

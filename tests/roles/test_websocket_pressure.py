@@ -9,11 +9,12 @@ import pytest
 from lwsws.core.context import FLUSH_BYTES
 from lwsws.core.session import WsSession
 from lwsws.net.transport import HIGH, LOW
-from lwsws.roles.websocket import EVENTS_PER_TURN, MAX_QUEUED
+from lwsws.roles.websocket import EVENTS_PER_TURN, MAX_QUEUED, STILL_THERE
+from lwsws.wire.ws_deflate import Deflate, DeflateParams
 from lwsws.wire.ws_message import PreparedMessage
 from tests.support.raw import SEND_TIMEOUT
 from tests.support.ws import KEY, Notes, WsBench, WsPeer, echo, notes_of, opened
-from tests.support.ws_client import PING, PONG, TEXT, Frame, frame
+from tests.support.ws_client import CONTINUATION, PING, PONG, TEXT, Frame, frame
 
 # More than the buffers of a socket pair hold.
 MUCH = 4_000_000
@@ -118,7 +119,7 @@ def test_a_session_that_is_paused_for_long_is_not_given_up(bench: WsBench) -> No
     bench.settle()
     assert notes_of(client).events == ["established", ("receive", "still here")]
     bench.advance(20)
-    assert client.frames() == [Frame(PING, b"", True, 0)]
+    assert client.frames() == [Frame(PING, STILL_THERE, True, 0)]
 
 
 def test_a_message_to_many_lets_the_others_have_their_turn(bench: WsBench) -> None:
@@ -145,3 +146,50 @@ def drained(client: WsPeer) -> List[bytes]:
         quiet = 0 if client.peer.receive() else quiet + 1
         client.bench.settle()
     return [each.payload for each in client.frames()]
+
+
+def test_unfinished_messages_of_all_are_bounded_together(
+    bench: WsBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lwsws.roles.websocket.MAX_UNFINISHED", 250)
+    first, second, third = (opened(bench, receive=echo) for _ in range(3))
+    first.send_frame(TEXT, b"1" * 100, fin=False)
+    second.send_frame(TEXT, b"2" * 100, fin=False)
+    third.send_frame(TEXT, b"3" * 100, fin=False)
+    assert third.closed_with() == (1013, "too many unfinished messages")
+    third.peer.close()
+    second.send_frame(CONTINUATION, b"")
+    assert len(second.frames()) == 1
+    assert bench.context.unfinished == 100
+    first.peer.close()
+    bench.settle()
+    assert bench.context.unfinished == 0
+
+
+def test_a_session_that_waits_still_reads_the_answer_to_its_close(bench: WsBench) -> None:
+    client = opened(bench, receive=lambda s, message: (s.pause(), s.close(4000)))
+    client.send_text("go")
+    client.send_close(4000)
+    assert client.peer.over
+    client.peer.close()
+    bench.settle()
+    assert notes_of(client).events[-1] == ("closed", 4000, "")
+
+
+def test_small_messages_that_wait_for_their_turn_are_bounded(bench: WsBench) -> None:
+    """Reading goes on when they have been told."""
+    client = opened(bench)
+    piece = b"".join(frame(TEXT, b"m", key=KEY) for _ in range(20_000))
+    client.peer.send_some(piece)
+    for _ in range(50):
+        bench.reactor.run_once(0)
+        assert client.session.ws.buffered <= 1 << 16
+
+
+def test_an_idle_session_lets_its_compressor_go(bench: WsBench) -> None:
+    deflate = Deflate(DeflateParams())
+    client = bench.open(bench.begin(Notes(receive=echo)), deflate=deflate, ping_seconds=20)
+    client.send_text("x" * 500)
+    assert deflate._compressor is not None
+    bench.advance(20)
+    assert deflate._compressor is None

@@ -317,7 +317,7 @@ def test_a_bundled_protocol_is_asked_and_a_plugin_is_not(site: Site) -> None:
     assert "answer    405 Method Not Allowed" in "\n".join(lines) and not served
     lines, served = explain(site.config, "/plugin", lambda: plugins)
     assert "answer    401 Unauthorized: name and password required" in lines
-    assert lines[-1] == "logged in is for the plugin to give, /p/a.py; it was not asked"
+    assert lines[-1] == "logged in whatever the plugin /p/a.py says; it is not asked here"
 
 
 def test_root_is_given_up_before_anything_is_asked(site: Site) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import List
+from typing import Iterator, List
 
 import pytest
 
@@ -39,6 +41,16 @@ def folder(tmp_path: Path) -> Path:
 def load(*folders: Path) -> Plugins:
     """The plugins of these directories."""
     return load_plugins([(str(folder), PLACE, PATH) for folder in folders])
+
+
+@pytest.fixture(autouse=True)
+def forget_modules() -> Iterator[None]:
+    """What a test imports is gone after it."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("lwsws_plugin_"):
+            del sys.modules[name]
 
 
 def fatal(plugins: Plugins) -> List[str]:
@@ -104,7 +116,7 @@ def test_a_file_that_cannot_be_imported_is_fatal_and_named(
     (folder / "chat.py").write_text(CHAT)
     plugins = load(folder)
     assert fatal(plugins) == [f"{folder}/bad.py cannot be imported, see above"]
-    assert f"{folder}/bad.py: fault in import_file" in capfd.readouterr().err
+    assert f"{folder}/bad.py: fault in run_source" in capfd.readouterr().err
     assert [*plugins.kinds] == ["chat", "quiet"]
 
 
@@ -131,6 +143,35 @@ def test_what_anybody_may_change_is_no_place_for_code(folder: Path) -> None:
     folder.chmod(0o777)
     plugins = load(folder)
     assert (plugins.kinds, fatal(plugins)) == ({}, [f"{folder} can be changed by anybody: chmod o-w"])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to give files away")
+def test_what_belongs_to_others_is_no_place_for_code_either(folder: Path) -> None:
+    (folder / "chat.py").write_text(CHAT)
+    os.chown(folder / "chat.py", 4711, 4711)
+    plugins = load(folder)
+    assert (plugins.kinds, fatal(plugins)) == (
+        {}, [f"{folder}/chat.py belongs to uid 4711, neither root nor who serves: chown it"])
+
+
+def test_a_fifo_holds_nobody_up(folder: Path) -> None:
+    os.mkfifo(folder / "a.py")
+    assert fatal(load(folder)) == [f"{folder}/a.py: not a regular file"]
+
+
+def test_compiled_copies_are_not_looked_at(folder: Path) -> None:
+    (folder / "chat.py").write_text(CHAT)
+    sys.dont_write_bytecode, before = False, sys.dont_write_bytecode
+    try:
+        load(folder)
+    finally:
+        sys.dont_write_bytecode = before
+    assert os.listdir(folder) == ["chat.py"]
+
+
+def test_names_that_are_none(folder: Path) -> None:
+    (folder / "chat.py").write_text(CHAT.replace('"chat"', "5").replace('"quiet"', '""'))
+    assert load(folder).kinds == {}
 
 
 def test_the_usual_directory_comes_first_if_it_is_there(folder: Path, tmp_path: Path) -> None:

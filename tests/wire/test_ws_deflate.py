@@ -48,7 +48,7 @@ def answer(parameters: str, settings: Optional[DeflateSettings] = None) -> Optio
     ("; client_max_window_bits=8", "; client_max_window_bits=8"),
     ("; client_max_window_bits; server_max_window_bits=10; server_no_context_takeover",
      "; server_no_context_takeover; server_max_window_bits=10; client_max_window_bits=12"),
-])  # fmt: skip
+])
 def test_offers_that_are_accepted(offer: str, expected: str) -> None:
     assert answer(offer) == expected
 
@@ -65,7 +65,7 @@ def test_offers_that_are_accepted(offer: str, expected: str) -> None:
     "; client_max_window_bits; client_max_window_bits",
     "; client_max_window_bits=12; client_max_window_bits=12",
     "; server_no_context_takeover; server_no_context_takeover",
-])  # fmt: skip
+])
 def test_offers_that_are_declined(offer: str) -> None:
     assert answer(offer) is None
 
@@ -107,7 +107,7 @@ def inflate(deflate: Deflate, *pieces: bytes) -> bytes:
     (["00"], b""),  # 7.2.3.6
     ([""], b""),  # what zlib leaves of an empty message right after a flush
     (["", "", "f248cdc9c90700", ""], b"Hello"),
-])  # fmt: skip
+])
 def test_the_examples_of_rfc_7692_7_2_3(pieces: List[str], said: bytes) -> None:
     parts = [bytes.fromhex(piece) for piece in pieces]
     for params in (DeflateParams(), DeflateParams(client_no_context_takeover=True)):
@@ -136,7 +136,7 @@ def test_without_takeover_no_message_may_refer_to_another() -> None:
 def test_empty_messages_do_not_disturb_the_context() -> None:
     deflate = Deflate(DeflateParams())
     assert [inflate(deflate, data) for data in (HELLO, b"", b"\0", bytes.fromhex("f200110000"))] == [
-        b"Hello", b"", b"", b"Hello"]  # fmt: skip
+        b"Hello", b"", b"", b"Hello"]
 
 
 @pytest.mark.parametrize("data", [
@@ -144,7 +144,7 @@ def test_empty_messages_do_not_disturb_the_context() -> None:
     "ff" * 10,
     "000500ffff48656c6c6f00",  # a stored block whose length and its complement do not fit
     "f200110000",  # refers to what was never sent
-])  # fmt: skip
+])
 def test_damaged_data_is_1007(data: str) -> None:
     with pytest.raises(WsProtocolError, match="inflating failed") as caught:
         inflate(Deflate(DeflateParams()), bytes.fromhex(data))
@@ -181,10 +181,27 @@ def test_a_filled_step_may_have_more_without_input() -> None:
 
 def test_what_comes_out_is_taken_from_the_budget() -> None:
     deflate = Deflate(DeflateParams())
-    deflate.feed(deflate_alone(bytes(BUDGET + 1000), 12), True)
-    assert (len(deflate.step(1 << 30)), deflate.budget, deflate.more) == (BUDGET, 0, True)
+    data = deflate_alone(bytes(BUDGET + 1000), 12)
+    deflate.feed(data, True)
+    assert (len(deflate.step(1 << 30)), deflate.more) == (BUDGET, True)
+    assert deflate.budget <= 0
     deflate.budget = BUDGET
-    assert (len(deflate.step(1 << 30)), deflate.budget, deflate.more) == (1000, BUDGET - 1000, False)
+    assert (len(deflate.step(1 << 30)), deflate.more) == (1000, False)
+    assert BUDGET - 1000 - 16 * (len(data) + len(TAIL)) < deflate.budget < BUDGET - 1000
+
+
+def test_what_goes_in_is_taken_from_the_budget() -> None:
+    """Empty blocks cost time and give nothing."""
+    deflate = Deflate(DeflateParams())
+    deflate.feed(b"\x00\x00\x00\xff\xff" * 10_000, True)
+    used = []
+    for _ in range(2):
+        before = deflate.buffered
+        while deflate.budget > 0:
+            assert deflate.step(ROOM) == b""
+        used.append(before - deflate.buffered)
+        deflate.budget = BUDGET
+    assert used == [16384, 16384]
 
 
 def test_new_inflaters_are_taken_from_the_budget() -> None:

@@ -33,7 +33,7 @@ from tests.support.effort import LINEAR, growth
     ("", []),
     (" ", []),
     (",", []),
-])  # fmt: skip
+])
 def test_offers_are_read(value: str, expected: List[Any]) -> None:
     assert parse_extensions(value) == expected
 
@@ -63,7 +63,7 @@ def test_offers_are_read(value: str, expected: List[Any]) -> None:
     ("a\x00", "comma"),
     ("a; b=c=d", "comma"),
     ('"a"', "no extension"),
-])  # fmt: skip
+])
 def test_what_is_malformed_is_refused(value: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_extensions(value)

@@ -35,7 +35,7 @@ BAD_CODES = (0, 1, 999, 1004, *NEVER_SENT, 1016, 1100, 2000, 2999, 5000, 65535)
     ("890548656c6c6f", control_frame(Opcode.PING, b"Hello")),
     ("827e0100" + "00" * 256, frame(Opcode.BINARY, bytes(256))),
     ("827f0000000000010000" + "00" * 65536, frame(Opcode.BINARY, bytes(65536))),
-])  # fmt: skip
+])
 def test_the_unmasked_frames_of_rfc_6455_5_7(expected: str, made: bytes) -> None:
     assert made == bytes.fromhex(expected)
 
@@ -47,7 +47,7 @@ def test_the_compressed_frame_of_rfc_7692_7_2_3_1() -> None:
 
 @pytest.mark.parametrize("size, head", [
     (0, "8200"), (125, "827d"), (126, "827e007e"), (65535, "827effff"), (65536, "827f0000000000010000"),
-])  # fmt: skip
+])
 def test_a_length_takes_as_few_bytes_as_it_can(size: int, head: str) -> None:
     assert frame(Opcode.BINARY, bytes(size))[: len(head) // 2] == bytes.fromhex(head)
 
@@ -90,7 +90,7 @@ def test_a_control_frame_has_at_most_125_bytes() -> None:
     ("81fe", None),
     ("81fe00", None),
     ("81ff00000000000100", None),
-])  # fmt: skip
+])
 def test_lengths_are_read_once_they_are_there(data: str, expected: object) -> None:
     assert read_length(bytes.fromhex(data), 0) == expected
     shifted = b"xyz" + bytes.fromhex(data)
@@ -108,7 +108,7 @@ def test_lengths_are_read_once_they_are_there(data: str, expected: object) -> No
     ("82ff000000000000ffff", "length"),
     ("82ff8000000000000000", "length"),
     ("82ffffffffffffffffff", "length"),
-])  # fmt: skip
+])
 def test_lengths_that_break_a_rule_are_1002(data: str, why: str) -> None:
     with pytest.raises(WsProtocolError, match=why) as caught:
         read_length(bytes.fromhex(data), 0)
@@ -160,7 +160,7 @@ def test_a_close_reason_that_is_not_utf8_is_1007(reason: bytes) -> None:
     ("x" * 122 + "\xfc", b"x" * 122),
     ("x" * 121 + "\xfc!", b"x" * 121 + b"\xc3\xbc"),
     ("\U0001f600" * 31, b"\xf0\x9f\x98\x80" * 30),
-])  # fmt: skip
+])
 def test_a_close_reason_is_cut_between_characters(reason: str, sent: bytes) -> None:
     assert close_frame(1000, reason)[4:] == sent
     assert len(sent) <= MAX_REASON

@@ -9,6 +9,7 @@ import pytest
 
 from lwsws.wire.ws_connection import WsConnection, WsLimits
 from lwsws.wire.ws_frames import STRIDED, Close, Event, Fragment, Ping, Pong
+from lwsws.wire.ws_reader import FRAMES_PER_TURN
 from tests.support.effort import LINEAR, growth
 from tests.support.wire_cases import byte_by_byte
 from tests.support.ws_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
@@ -62,7 +63,7 @@ def fragmented(opcode: int, *pieces: bytes) -> List[bytes]:
 @pytest.mark.parametrize("pieces", [
     (b"Hel", b"lo"), (b"", b"Hello"), (b"Hello", b""), (b"", b"", b""), (b"a" * 200, b"b" * STRIDED, b"c"),
     (b"H", b"", b"e", b"llo"),
-])  # fmt: skip
+])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 def test_a_message_in_fragments_is_one_message(opcode: int, pieces: List[bytes]) -> None:
     data = b"".join(fragmented(opcode, *pieces))
@@ -94,7 +95,7 @@ def test_fragments_are_given_out_as_they_come() -> None:
         seen += [event for event in [ws.next_event()] if event is not None]
     assert seen == [
         Fragment("a", True, False), Fragment("\u20ac", False, False), Fragment("b", False, False),
-        Fragment("", False, True)]  # fmt: skip
+        Fragment("", False, True)]
 
 
 def test_fragments_need_no_memory() -> None:
@@ -112,14 +113,13 @@ def test_fragments_need_no_memory() -> None:
     (b"\x03\xe9Gr\xc3\xbcn", Close(1001, "Gr\xfcn")),
     (b"\x0b\xb8" + b"x" * 123, Close(3000, "x" * 123)),
     (b"\x13\x87", Close(4999, "")),
-])  # fmt: skip
+])
 def test_closes(payload: bytes, close: Close) -> None:
     assert three_ways(masked(TEXT, b"a") + masked(CLOSE, payload)).summary() == said("a", close)
 
 
 def test_nothing_follows_a_close() -> None:
     ws = WsConnection()
-    assert not ws.close_received
     heard = hear(ws, [masked(CLOSE) + masked(TEXT, b"late"), masked(TEXT, b"later"), b"\xff\xff"])
     assert heard.summary() == said(Close(1005, ""))
     assert ws.close_received
@@ -183,14 +183,34 @@ def test_data_may_come_before_the_events_are_taken() -> None:
     assert hear(ws, [b""]).events == ["one", "two", Ping(b"")]
 
 
-# Each in both modes, whole and by single bytes, with frames that take the short way and that do not.
+@pytest.mark.parametrize("make", [WsConnection, streamed])
+@pytest.mark.parametrize("control", [b"", masked(PING)])
+def test_frames_without_an_event_are_bounded_in_a_turn(
+    make: Callable[[], WsConnection], control: bytes
+) -> None:
+    """LESSONS 3.39: 64 KiB hold 10,000 empty fragments."""
+    ws = make()
+    ws.receive_data(masked(BINARY, b"", False) + (masked(CONTINUATION, b"", False) * 100 + control) * 50)
+    left: List[int] = []
+    while not left or ws.pending:
+        while ws.next_event() is not None:
+            pass
+        left.append(ws.buffered)
+    assert left[-1] == 0
+    assert len(left) == 1 + 5001 // FRAMES_PER_TURN
+
+
+# Frames that take the short way, and such that do not but look like it.
 SHORT_WAY = (
     masked(TEXT, b""),
     masked(BINARY, b""),
     masked(TEXT, UMLAUTS.encode()),
     masked(BINARY, bytes(125)),
     masked(TEXT, b"a" * 126),
+    masked(BINARY, bytes(65535)),
+    masked(BINARY, bytes(65536)),
     masked(TEXT, b"\xff"),
+    masked(TEXT, b"\xff" * 126),
     masked(TEXT, b"a", rsv=1),
     masked(TEXT, b"a", rsv=4),
     masked(TEXT, b"a", fin=False) + masked(TEXT, b"b"),
@@ -198,17 +218,22 @@ SHORT_WAY = (
     masked(CONTINUATION, b"a"),
     masked(CLOSE, b"a"),
     bytes.fromhex("810161"),
+    bytes.fromhex("827e0080") + bytes(132),
+    bytes.fromhex("827f0000000000010000") + bytes(65536),
     bytes.fromhex("81fe000100000000"),
+    bytes.fromhex("81fe007d00000000") + bytes(125),
     bytes.fromhex("83810000000000"),
 )
 
 
 @pytest.mark.parametrize("data", SHORT_WAY)
-@pytest.mark.parametrize("limit", [0, 1, 124, 125, 126])
+@pytest.mark.parametrize("limit", [0, 1, 124, 125, 126, 65534, 65535, 1 << 20])
 def test_the_short_way_gives_what_the_long_way_gives(data: bytes, limit: int) -> None:
     """Only the long way knows what to do with a frame that comes in two pieces."""
     pair = masked(TEXT, b"") + data + masked(BINARY, b"")
-    expected = hear(WsConnection(WsLimits(limit)), byte_by_byte(pair)).summary()
+    # Byte by byte, or cut in the payload.
+    pieces = byte_by_byte(pair) if len(pair) < 1000 else [pair[:25], pair[25:]]
+    expected = hear(WsConnection(WsLimits(limit)), pieces).summary()
     assert hear(WsConnection(WsLimits(limit)), [pair]).summary() == expected
     assert hear(WsConnection(WsLimits(limit)), [pair[:-1], pair[-1:]]).summary() == expected
 
@@ -232,7 +257,8 @@ def test_large_messages_take_linear_time(piece: int, make: Callable[[], WsConnec
 
 def test_many_frames_at_once_take_linear_time() -> None:
     def read(count: int) -> None:
-        assert len(hear(WsConnection(), [masked(TEXT, b"a") * count + masked(PING) * count]).events) == 2 * count
+        heard = hear(WsConnection(), [masked(TEXT, b"a") * count + masked(PING) * count])
+        assert len(heard.events) == 2 * count
 
     assert growth(read, 500) < LINEAR
 

@@ -55,7 +55,7 @@ def streamed() -> WsConnection:
     (masked(CLOSE, b"\x03"), "half a code"),
     *((masked(CLOSE, code.to_bytes(2, "big") + b"why"), f"the code {code}")
       for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)),
-])  # fmt: skip
+])
 def test_breaches_of_the_protocol_are_1002(data: bytes, why: str) -> None:
     for make in (WsConnection, streamed):
         heard = three_ways(data, make)
@@ -82,7 +82,7 @@ def test_what_came_before_a_fault_is_given_out() -> None:
     (masked(BINARY, bytes(126)), 4),
     (bytes.fromhex("82ff000000000000ffff"), 10),
     (masked(BINARY, bytes(65536)), 10),
-])  # fmt: skip
+])
 def test_a_fault_shows_itself_at_once(data: bytes, size: int) -> None:
     """LESSONS 3.39: nothing waits for the rest of a frame that will be refused."""
     ws = WsConnection(WsLimits(message=10))
@@ -107,7 +107,7 @@ NOT_UTF8 = (
     (b"\xe0\x80\xaf", 2), (b"\xe0\x9f\xbf", 2), (b"\xed\xa0\x80", 2), (b"\xed\xbf\xbf", 2),
     (b"\xf0\x80\x80\xaf", 2), (b"\xf0\x8f\xbf\xbf", 2), (b"\xf4\x90\x80\x80", 2),
     (b"\xc3a", 2), (b"\xe2\x82a", 3), (b"\xf0\x9f\x98a", 4), (b"\xed\xa0\x80\xed\xb0\x80", 2),
-)  # fmt: skip
+)
 # And what is no text for want of an end.
 CUT = (b"\xc3", b"\xe2", b"\xe2\x82", b"\xf0", b"\xf0\x9f\x98")
 VALID = "\u03ba\u1f79\u03c3\u03bc\u03b5".encode()  # that of Autobahn

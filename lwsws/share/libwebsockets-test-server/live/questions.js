@@ -31,20 +31,20 @@ function showFields(response) {
 }
 
 async function askAll() {
-  const head = await ask("/", { method: "HEAD" });
+  const head = await ask(".", { method: "HEAD" });
   const length = Number(head.response.headers.get("content-length"));
   show("ask-head", 200, head, length ? `${length} bytes long` : "no body");
   showFields(head.response);
 
   const known = head.response.headers.get("etag") ?? '"none"';
-  const conditional = await ask("/", { headers: { "If-None-Match": known } });
+  const conditional = await ask(".", { headers: { "If-None-Match": known } });
   show("ask-conditional", 304, conditional, "your copy is fresh");
 
-  const range = await ask("/files/alphabet.txt", { headers: { Range: "bytes=0-12" } });
+  const range = await ask("files/alphabet.txt", { headers: { Range: "bytes=0-12" } });
   const bytes = (await range.response.text()).slice(0, 13);
   show("ask-range", 206, range, `“${bytes}”`);
 
-  const missing = await ask("/no-such-file.txt");
+  const missing = await ask("no-such-file.txt");
   show("ask-missing", 404, missing, "as it should be");
 
   const date = head.response.headers.get("date");

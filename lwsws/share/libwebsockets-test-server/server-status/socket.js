@@ -7,6 +7,7 @@
 
 const FIRST_DELAY = 1000; // ms before the first try to come back; doubled with each that fails
 const LAST_DELAY = 30000;
+const REFUSED = 1008; // close code of a policy: the next try would end the same way
 const STEADY = 5000; // ms of being open after which the next loss is the first again
 
 export class Socket {
@@ -84,7 +85,7 @@ export class Socket {
   #lost({ code, reason }) {
     this.#socket = null;
     const how = reason ? `closed: ${code} “${reason}”` : `closed: ${code}`;
-    if (this.#isWanted) {
+    if (this.#isWanted && code !== REFUSED) {
       this.#comeBack(how);
     } else {
       this.#show("closed", how);
