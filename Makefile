@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+AUTOBAHN_ARGS ?=
 # How many generated cases `make fuzz` tries for each generator.
 FUZZ_CASES ?= 200000
 
@@ -23,7 +24,7 @@ TESTER = $(shell $(PYTHON) -c '$(HAS_PYTEST)' 2>/dev/null && echo $(PYTHON) || e
 # The tests use no plugins; those that happen to be installed shall not change anything.
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD = 1
 
-.PHONY: help run test test-all lint bench fuzz docs install uninstall clean check-python pytest
+.PHONY: help run test test-all lint bench autobahn fuzz docs install uninstall clean check-python pytest
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ lint: check-python ## check style and types with ruff and mypy --strict, from .v
 
 bench: check-python ## measure against nginx, lighttpd, haproxy and http.server (BENCH_ARGS=--quick)
 	$(PYTHON) -m bench.run $(BENCH_ARGS)
+
+autobahn: check-python ## the Autobahn|Testsuite against our lws-echo; needs Python 2.7 (AUTOBAHN_ARGS=--write)
+	$(PYTHON) -m bench.autobahn $(AUTOBAHN_ARGS)
 
 fuzz: pytest ## try many generated inputs (FUZZ_CASES=200000)
 	LWSWS_FUZZ_CASES=$(FUZZ_CASES) $(TESTER) -m pytest tests/fuzz $(PYTEST_ARGS)

@@ -11,16 +11,20 @@ import os
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Tuple
 
-from bench import clients, tls_clients, tunnel, wrk
+from bench import clients, tls_clients, tunnel, wrk, ws_load
 from bench.connections import connect
 from bench.servers import Running
-from bench.subjects import HTTP, RAW, TLS
+from bench.subjects import HTTP, MIRROR, RAW, TLS, WS
 
 SMALL, MEDIUM, BIG = "/1k.html", "/100k.png", "/100m.bin"
 SIZES = {SMALL: 1000, MEDIUM: 100_000, BIG: 100_000_000}
 
 CONNECTIONS = 32
 IDLE_CONNECTIONS = 10_000
+WS_SMALL, WS_MEDIUM, WS_BIG = 125, 16 << 10, 1 << 20
+WS_BIG_CONNECTIONS = 8  # megabytes on their way, which all have to be held somewhere
+# One client draws and 200 look on; as many strokes are on their way as a fast hand makes.
+MIRRORED = ws_load.Job(ws_load.MIRROR, 200, 32, 16)
 P99 = 0.99
 
 
@@ -183,6 +187,38 @@ def raw_echo(server: Running, options: Options) -> Sample:
     return Sample(done.made / done.seconds, done.made / done.cpu if done.cpu else None)
 
 
+def messages(server: Running, job: ws_load.Job, options: Options) -> Sample:
+    """Messages each second, and each CPU second."""
+    done = ws_load.run(server, job, options.seconds)
+    return Sample(done.messages / done.seconds, done.messages / done.cpu if done.cpu else None)
+
+
+def ws_small(server: Running, options: Options) -> Sample:
+    """Small WebSocket messages there and back."""
+    return messages(server, ws_load.Job(ws_load.ECHO, CONNECTIONS, WS_SMALL), options)
+
+
+def ws_medium(server: Running, options: Options) -> Sample:
+    """WebSocket messages of 16 KiB there and back."""
+    return messages(server, ws_load.Job(ws_load.ECHO, CONNECTIONS, WS_MEDIUM), options)
+
+
+def ws_big(server: Running, options: Options) -> Sample:
+    """WebSocket messages of 1 MiB there and back."""
+    return messages(server, ws_load.Job(ws_load.ECHO, WS_BIG_CONNECTIONS, WS_BIG), options)
+
+
+def ws_mirror(server: Running, options: Options) -> Sample:
+    """Messages of one client that reach the others."""
+    return messages(server, MIRRORED, options)
+
+
+def ws_idle(server: Running, options: Options) -> Sample:
+    """KiB of memory for each idle WebSocket."""
+    server.wait_ready()
+    return Sample(ws_load.idle_growth(server, options.idle, WS_SMALL) / 1024)
+
+
 ROWS = [
     Row("small", "static 1 KB, keep-alive", "requests/s", static_small, "nginx", 0.9, 0.6),
     Row("varied", "1000 paths, varying headers", "requests/s", varied, "nginx", 0.35, 0.2),
@@ -207,4 +243,11 @@ ROWS = [
     Row("tls-big", "TLS 100 MB", "MB/s", tls_big, "nginx", 0.95, 0.8, TLS, needs_wrk=False),
     Row("raw-bulk", "raw TCP bulk", "MB/s", raw_bulk, "haproxy", 1.3, 0.9, RAW, needs_wrk=False),
     Row("raw-echo", "raw TCP 64 B", "echoes/s", raw_echo, "haproxy", 0.7, 0.5, RAW, needs_wrk=False),
+    Row("ws-small", "ws echo 125 B", "messages/s", ws_small, "websockets", 2.5, 1.5, WS, needs_wrk=False),
+    Row("ws-medium", "ws echo 16 KB", "messages/s", ws_medium, "websockets", 0.8, 0.5, WS, needs_wrk=False),
+    Row("ws-big", "ws echo 1 MB", "messages/s", ws_big, "websockets", 0.5, 0.35, WS, needs_wrk=False),
+    Row("ws-mirror", "ws mirror, 1 to 200", "messages/s", ws_mirror, "aiohttp", 2.0, 0.75, MIRROR,
+        needs_wrk=False),
+    Row("ws-idle", "many idle WebSockets, each", "KiB", ws_idle, "", 2.5, 7.3, WS,
+        less_is_better=True, needs_wrk=False, fresh=True, rounds=1),
 ]

@@ -1,4 +1,4 @@
-"""`make bench`: measure lwsws and, where installed, nginx, lighttpd, http.server and haproxy in one run.
+"""`make bench`: measure lwsws and, where installed, other servers in one run.
 
 Each row is measured in rounds, and in each round every server in turn, so that whatever else the
 machine does spoils all of them alike.  Servers stand on one core, the load on another.  Only
@@ -23,18 +23,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from types import FrameType
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 from bench import report
 from bench.connections import TIMEOUT, make_certificate
 from bench.processes import Cores, choose_cores, start
 from bench.rows import ROWS, Options, Row, Sample, make_site
 from bench.servers import Running
-from bench.subjects import ALL, HOST, NAMES, TLS, Given, Subject, find
+from bench.subjects import HOST, MIRROR, SERVERS, TLS, WS, Given, Subject, find
+from bench.ws_load import compile_client, compiler
+from bench.ws_subjects import WS_SERVERS
 
 ROUNDS, SECONDS = 5, 3.0
 QUICK_ROUNDS, QUICK_SECONDS, QUICK_IDLE = 2, 1.0, 2000
 SPARE_FILES = 500  # descriptors beyond those of the idle connections
+
+ALL = (*SERVERS, *WS_SERVERS)
+WEBSOCKETS = {WS, MIRROR}
+NAMES = list(dict.fromkeys(subject.name for subject in ALL))
 
 
 class Bench:
@@ -46,7 +52,7 @@ class Bench:
         self.rounds = rounds
         self.cores: Cores = choose_cores()
         self.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwsws-bench-")))
-        self.given = make_given(self.scratch, stack, any(subject.kind == TLS for subject in subjects))
+        self.given = make_given(self.scratch, stack, {subject.kind for subject in subjects})
         self._stack = stack
         self._running: Dict[Subject, Running] = {}
 
@@ -91,13 +97,15 @@ def is_wanted(subject: Subject, row: Row) -> bool:
     return subject.kind == row.kind and (subject.keeps_connections or not row.needs_kept)
 
 
-def make_given(scratch: Path, stack: ExitStack, needs_certificate: bool) -> Given:
-    """Make what all servers are given."""
+def make_given(scratch: Path, stack: ExitStack, kinds: Set[str]) -> Given:
+    """Make what all servers of these kinds are given."""
     given = Given(scratch, stack.enter_context(socket.create_server((HOST, 0))))
     given.far_end.settimeout(TIMEOUT)
     make_site(given.site)
-    if needs_certificate:
+    if TLS in kinds:
         make_certificate(given.certificate, given.key)
+    if kinds & WEBSOCKETS:
+        compile_client(given.ws_client)
     return given
 
 
@@ -147,7 +155,7 @@ def choose_subjects(names: Sequence[str], rows: Sequence[Row]) -> List[Subject]:
 
 
 def choose_rows(names: Sequence[str]) -> List[Row]:
-    """The rows asked for, but those that need wrk or a certificate only where these can be had."""
+    """The rows asked for, but those that need a program only where it can be had."""
     rows = [row for row in ROWS if row.name in names]
     if not find("wrk"):
         print("wrk is not installed: only the rows that need no wrk")
@@ -155,6 +163,9 @@ def choose_rows(names: Sequence[str]) -> List[Row]:
     if not find("openssl"):
         print("openssl is not installed: only the rows without TLS")
         rows = [row for row in rows if row.kind != TLS]
+    if not compiler():
+        print("no C compiler is installed: only the rows without WebSockets")
+        rows = [row for row in rows if row.kind not in WEBSOCKETS]
     return rows
 
 

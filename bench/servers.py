@@ -11,11 +11,16 @@ from typing import Callable, Dict, Optional, Type
 
 from bench import processes
 from bench.connections import check_spoken, client_context, connect, connect_tls
-from bench.subjects import HOST, HTTP, RAW, TLS, Given, Subject
+from bench.subjects import HOST, HTTP, MIRROR, RAW, TLS, WS, Given, Subject
 
 READY_SECONDS = 15.0
 POLL_SECONDS = 0.0005
 READY_REQUEST = b"GET /index.html HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+UPGRADE_REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: aXMgaXQgcmVhZHkgeWV0Pw==\r\n\r\n"
+)
 
 
 def free_port() -> int:
@@ -106,4 +111,17 @@ def accepts(server: Running) -> bool:
         return True
 
 
-READY: Dict[str, Callable[[Running], bool]] = {HTTP: serves_http, TLS: serves_tls, RAW: accepts}
+def upgrades(server: Running) -> bool:
+    """Whether a server takes WebSockets."""
+    with connect(server.port) as sock:
+        sock.sendall(UPGRADE_REQUEST)
+        return b" 101 " in sock.recv(4096)[:16]
+
+
+READY: Dict[str, Callable[[Running], bool]] = {
+    HTTP: serves_http,
+    TLS: serves_tls,
+    RAW: accepts,
+    WS: upgrades,
+    MIRROR: upgrades,
+}

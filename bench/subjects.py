@@ -1,9 +1,10 @@
 """The servers that are compared: how each is configured for a port of 127.0.0.1.
 
-There are three kinds of service, and each `Subject` is one server doing one of them: files over
-HTTP, the same files over TLS, and a tunnel that carries raw TCP onward.  All serve the same folder
-with the same certificate, keep connections for ever and write no access log.  Different kinds are
-different processes, so that the memory and start of one say nothing about another.
+There are several kinds of service, and each `Subject` is one server doing one of them: files over
+HTTP, the same files over TLS, and a tunnel that carries raw TCP onward; those that speak WebSocket are
+in ws_subjects.py.  All serve the same folder with the same certificate, keep connections for ever and write
+no access log.  Different kinds are different processes, so that the memory and start of one say nothing
+about another.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ HOST = "127.0.0.1"
 MANY = 20000  # connections that each server must be able to hold
 
 HTTP, TLS, RAW = "http", "tls", "raw"
+WS, MIRROR = "ws", "mirror"  # WebSockets: an echo, and each message to all
 
 
 def find(program: str) -> Optional[str]:
@@ -48,6 +50,11 @@ class Given(NamedTuple):
     def key(self) -> Path:
         """The key of the certificate (PEM)."""
         return self.folder / "key.pem"
+
+    @property
+    def ws_client(self) -> Path:
+        """The load client for WebSockets; it is made only where it is needed."""
+        return self.folder / "wsload"
 
     @property
     def far_port(self) -> int:
@@ -242,5 +249,4 @@ class Haproxy(Subject):
         return [find("haproxy") or "haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
 
 
-ALL = (Lwsws(), Nginx(), Lighttpd(), HttpServer(), LwswsTls(), NginxTls(), LwswsRaw(), Haproxy())
-NAMES = list(dict.fromkeys(subject.name for subject in ALL))
+SERVERS = (Lwsws(), Nginx(), Lighttpd(), HttpServer(), LwswsTls(), NginxTls(), LwswsRaw(), Haproxy())

@@ -170,6 +170,7 @@ class InterpretSession(CallbackSession):
             self._file.close()
             self.exchange.finish()
             self._end()
+            self.exchange.consumer = None   # which makes a circle
 
     def _send_some(self) -> None:
         """Send as much as is good for one turn."""
