@@ -27,6 +27,7 @@ from lwsws.core.plugincall import call_plugin, submit
 from lwsws.core.protocol import Protocol
 from lwsws.core.session import Finished, HttpRequest, ProtocolVhost
 from lwsws.core.vhost import FRAMING_FIELDS
+from lwsws.net.timers import NEVER as FOREVER
 from lwsws.net.timers import Deadline
 from lwsws.net.transport import LOW
 from lwsws.wire.errors import LocalProtocolError
@@ -253,7 +254,7 @@ class CallbackSession:
 
     def set_timer(self, seconds: Optional[float]) -> None:
         """Set, move or clear the one timer; ValueError if `seconds` is negative or no number."""
-        if seconds is not None and not seconds >= 0:
+        if seconds is not None and not 0 <= seconds < FOREVER:
             raise ValueError(f"a timer cannot be set to {seconds} s")
         reactor = self.exchange.context.reactor
         if seconds is None or self._over:

@@ -35,6 +35,8 @@ WRITE = selectors.EVENT_WRITE
 BUFFER_BYTES = 65536
 # At most so many timers a pass, as when 10,000 idle connections reach their limit at the same time.
 MAX_TIMERS = 64
+# Seconds of a wait; the kernel counts in 31 bits of milliseconds, and a timer may be a year away.
+MAX_WAIT = 3600.0
 # A callback that takes longer delays all connections noticeably.
 SLOW_SECONDS = 0.05
 # A line about slow callbacks at most so often.
@@ -161,6 +163,8 @@ class Reactor:
             left = due - self.clock()
             if timeout is None or left < timeout:
                 timeout = max(0.0, left)
+        if timeout is not None and timeout > MAX_WAIT:
+            timeout = MAX_WAIT
         ready = self._selector.select(timeout)
         started = self.now = self.clock()
         if due is not None and due <= started:

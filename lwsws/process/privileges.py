@@ -16,7 +16,7 @@ from lwsws.server.identity import Identity
 
 # What is imported where it is needed, for faults, typos and names with other letters: who serves may not be
 # allowed to read Python's own library.
-NEEDED_LATER = ("traceback", "difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1")
+NEEDED_LATER = ("traceback", "tokenize", "difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1")
 
 
 class PrivilegeError(Exception):

@@ -13,6 +13,7 @@ from lwsws.core.plugincall import call_plugin, submit
 from lwsws.core.protocol import Protocol
 from lwsws.core.role import Role
 from lwsws.core.session import Finished, ProtocolVhost
+from lwsws.net.timers import NEVER as FOREVER
 from lwsws.net.timers import Deadline
 from lwsws.net.transport import LOW
 
@@ -67,7 +68,7 @@ class SessionRole(Role):
 
     def set_timer(self, seconds: Optional[float]) -> None:
         """Set, move or clear the one timer; ValueError if `seconds` is negative or no number."""
-        if seconds is not None and not seconds >= 0:
+        if seconds is not None and not 0 <= seconds < FOREVER:
             raise ValueError(f"a timer cannot be set to {seconds} s")
         reactor = self.conn.context.reactor
         if seconds is None or self.over:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, Optional
 
 from lwsws import __version__, log
+from lwsws.config.model import printable
 from lwsws.core.plugincall import guarded, submit
 from lwsws.core.session import PendingCall
 from lwsws.net.reactor import Reactor
+from lwsws.net.timers import NEVER
 from lwsws.net.workers import Workers
 
 MakeStatus = Callable[[bool], Dict[str, Any]]
@@ -30,10 +32,12 @@ class PluginServer:
 
     def log(self, text: str) -> None:
         """Write a line to the server's log."""
-        log.notice(text)
+        log.notice(printable(text))
 
     def call_later(self, seconds: float, fn: Callable[[], None]) -> PendingCall:
-        """Call `fn` once, `seconds` from now."""
+        """Call `fn` once, `seconds` from now; ValueError if that is negative or no number."""
+        if not 0 <= seconds < NEVER:
+            raise ValueError(f"a call cannot be put off by {seconds} s")
         return self._reactor.call_later(seconds, guarded("timer", fn))
 
     def run_blocking(self, fn: Callable[..., Any], *args: Any,

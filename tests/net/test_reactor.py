@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import select
+import selectors
 import signal
 import socket
 import threading
 from functools import partial
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 import pytest
 
-from lwsws.net.reactor import BUFFER_BYTES, MAX_TIMERS, READ, WRITE, Reactor
+from lwsws.net.reactor import BUFFER_BYTES, MAX_TIMERS, MAX_WAIT, READ, WRITE, Reactor
 from tests.net.support import CountingSelector, reset, settle, tcp_pair, unix_pair
 from tests.support.clock import ManualClock
 
@@ -387,3 +388,26 @@ def test_hang_ups_are_reported_even_if_nothing_is_asked_for() -> None:
     assert epoll.poll(0) == [(ours.fileno(), select.EPOLLHUP)]
     epoll.close()
     ours.close()
+
+
+def test_a_timer_may_be_years_away(clock: ManualClock) -> None:
+    """The kernel waits for at most 24 days."""
+    selector = Waiting()
+    reactor = Reactor(clock, selector)
+    reactor.call_later(10 * 365 * 86400, lambda: None)
+    reactor.run_once()
+    reactor.close()
+    assert selector.waits == [MAX_WAIT]
+
+
+class Waiting(selectors.DefaultSelector):
+    """Notes for how long it is to wait, and does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: List[Optional[float]] = []
+
+    def select(self, timeout: Optional[float] = None) -> List[Tuple[selectors.SelectorKey, int]]:
+        """Return at once."""
+        self.waits.append(timeout)
+        return []

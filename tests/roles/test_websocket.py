@@ -361,3 +361,10 @@ def test_a_timer_comes_once(bench: WsBench) -> None:
     bench.advance(5)
     bench.advance(5)
     assert client.messages() == ["now"]
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
+def test_a_timer_needs_a_time(bench: WsBench, seconds: float) -> None:
+    client = opened(bench)
+    with pytest.raises(ValueError, match="a timer cannot be set"):
+        client.session.set_timer(seconds)

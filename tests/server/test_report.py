@@ -86,12 +86,15 @@ def test_plugins_ask_the_server(bench: Bench, capfd: pytest.CaptureFixture[str])
     server = PluginServer(bench.reactor, bench.workers, lambda hide_vhosts: {"hidden": hide_vhosts})
     assert server.version == __version__
     assert server.status(True) == {"hidden": True}
-    server.log("a line")
-    assert capfd.readouterr().err.endswith("N: a line\n")
+    server.log("a line\nN: forged \x1b[2J")
+    assert capfd.readouterr().err.endswith("N: a line\\nN: forged \\x1b[2J\n")
     server.call_later(5, lambda: told.append("later"))
     server.call_later(5, lambda: told.append("never")).cancel()
     bench.advance(5)
     assert told == ["later"]
+    for seconds in (-1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="cannot be put off"):
+            server.call_later(seconds, lambda: None)
     server.run_blocking(int, "7", then=lambda result, error: told.append(result))
 
     def is_told() -> bool:
