@@ -80,6 +80,7 @@ def make_protocols(config: VhostConfig, plugins: Plugins, server: Server,
         maker.add(entry)
     maker.look_at_mounts()
     maker.look_at_options()
+    maker.look_at_passwords()
     is_raw = config.apply_listen_accept or config.fallback_listen_accept
     raw = maker.find_raw() if is_raw else None
     return VhostProtocols(config, maker.vhost, maker.by_name, raw, tuple(maker.faults), tuple(maker.remarks))
@@ -189,6 +190,19 @@ class ProtocolMaker:
                 if origin not in NAMED_ORIGINS and ORIGIN.fullmatch(origin) is None:
                     self._complain(entry, "allowed-origins", f'"{origin[:60]}" is no origin: write '
                                                              'https://name or https://name:port, or "self"')
+
+    def look_at_passwords(self) -> None:
+        """Remark on protocols that are open to all where the whole site asks for a password."""
+        if not any(mount.mountpoint == "/" and mount.basic_auth for mount in self.config.mounts):
+            return
+        # Imported here: most servers have no use for it.
+        from lwsws.handlers.websocket import speaks_websocket
+        for entry in self.config.ws_protocols:
+            protocol = self.by_name.get(entry.name)
+            if protocol and speaks_websocket(protocol) and not Options(entry.options).get("basic-auth"):
+                reason = ('asks for no password, though the mount "/" does: a mount does not guard '
+                          'WebSockets. Give it an option "basic-auth", too')
+                self.remarks.append(Fault(entry.where, entry.path, reason, False))
 
     def find_raw(self) -> Optional[Protocol]:
         """The protocol that takes raw connections; None if there is none, and then a fault says why."""

@@ -311,6 +311,16 @@ def test_what_is_no_origin(make: Make) -> None:
         'https://name:port, or "self"' for text in given[4:]]
 
 
+def test_a_site_with_a_password_and_a_protocol_without(make: Make) -> None:
+    mounts = [{"mountpoint": "/", "origin": "file:///srv", "basic-auth": "/pw"}]
+    made = make({"lws-echo": {}, "lws-status": {"basic-auth": "/pw"}, "raw-test": {}}, mounts=mounts)
+    assert made.faults == ()
+    (remark,) = made.remarks
+    assert remark.path == "vhosts[0].ws-protocols.lws-echo"
+    assert remark.reason == ('asks for no password, though the mount "/" does: a mount does not guard '
+                             'WebSockets. Give it an option "basic-auth", too')
+
+
 class Failing(Protocol):
     """Cannot begin."""
 
