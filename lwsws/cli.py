@@ -36,8 +36,8 @@ Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
                       of URL would meet, and what the answer would be, and why;
                       URL is http://name:port/path, /path or unix:/a.sock:/path
       --plugins       list the protocols that can be had, and from where
-  -n                  do not look for plugins in the default directory, `plugins`
-                      beside the pages that come with lwsws (_lws_ddir_/plugins)
+  -n                  do not look for plugins in _lws_ddir_/plugins, where every
+                      server looks for them
   -h, --help          this text
   -V, --version       the version
 

@@ -5,6 +5,7 @@ And for all tests of TLS: one set of certificates, made once per session.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from types import FrameType
@@ -39,3 +40,10 @@ def time_limit() -> Iterator[None]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """A CA with two server certificates and a client's, and a client certificate of another CA."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """All tests are known: what that took lives to the end, and need not be looked at in each collection of
+    garbage, of which those that count descriptors make two for each test."""
+    gc.collect()
+    gc.freeze()
