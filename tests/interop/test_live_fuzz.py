@@ -20,7 +20,7 @@ from tests.support.procfs import fd_count, idle_fds, rss
 from tests.support.server import Server, file_mount, site_server
 from tests.support.waiting import wait_until
 
-CASES = int(os.environ.get("LWSWS_FUZZ_CASES", "2500"))
+CASES = int(os.environ.get("LWSWS_FUZZ_CASES", "1500"))
 WARM_UP = 500  # after so many, caches have the size that they keep
 SEEDS = (1, 2)
 GROWTH = 4 << 20

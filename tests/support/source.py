@@ -44,14 +44,19 @@ def parse(path: str, text: str) -> Source:
     return Source(path, module, text.splitlines(), tree)
 
 
-@lru_cache(maxsize=1)   # parsing takes longer than most rules take to look
+@lru_cache(maxsize=None)    # parsing takes longer than most rules take to look
+def parse_file(path: str) -> Source:
+    """The source at `path` below the root."""
+    return parse(path, (ROOT / path).read_text("utf-8"))
+
+
 def read(*places: str) -> List[Source]:
     """All Python files at or below `places` (files or folders below the root), in order of their paths."""
     files: Set[Path] = set()
     for place in places:
         where = ROOT / place
         files.update(where.rglob("*.py") if where.is_dir() else [where] if where.exists() else [])
-    return [parse(str(file.relative_to(ROOT)), file.read_text("utf-8")) for file in sorted(files)]
+    return [parse_file(str(file.relative_to(ROOT))) for file in sorted(files)]
 
 
 class Import(NamedTuple):
