@@ -8,7 +8,7 @@ begins with `file:line:`; so a checker is tested by giving it a small bad snippe
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Union
 
@@ -44,7 +44,7 @@ def parse(path: str, text: str) -> Source:
     return Source(path, module, text.splitlines(), tree)
 
 
-@lru_cache(maxsize=None)    # parsing takes longer than most rules take to look
+@cache    # parsing takes longer than most rules take to look
 def parse_file(path: str) -> Source:
     """The source at `path` below the root."""
     return parse(path, (ROOT / path).read_text("utf-8"))
