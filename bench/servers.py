@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -40,8 +41,8 @@ class Running:
         self.port = free_port()
         self.cores = cores
         self.scratch = scratch
-        folder = scratch / f"{subject.name}-{self.port}"
-        folder.mkdir()
+        # The system may give the same port a second time.
+        folder = Path(tempfile.mkdtemp(prefix=f"{subject.name}-{self.port}-", dir=scratch))
         self._log = folder / "output"
         command = subject.command(self.port, given, folder)
         self.started = time.perf_counter()
