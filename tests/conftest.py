@@ -47,3 +47,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     garbage, of which those that count descriptors make two for each test."""
     gc.collect()
     gc.freeze()
+    # Each test leaves little; to look for it after every 700 objects takes some of the time of all.
+    gc.set_threshold(10_000, 20, 20)

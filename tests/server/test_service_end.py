@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import socket
@@ -103,6 +104,7 @@ def limit_files() -> Iterator[Callable[[int], None]]:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def limit_files(count: int) -> None:
+        gc.collect()    # of files that tests before have left open
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, before[1]))
 
     yield limit_files
