@@ -1,4 +1,5 @@
-"""Calling plugins: what they raise is logged and stays theirs, and what would wait goes to a worker.
+"""Calling plugins: what they raise is logged and stays theirs, what would wait goes to a worker, and what
+comes later is a timer of the session.
 
 This is the boundary around foreign code: all sessions (roles/session.py, handlers/callback.py) and all that
 makes and ends plugins call them by these functions and in no other way.
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple, Type
 
 from lwsws import log
 from lwsws.net.reactor import describe
+from lwsws.net.timers import NEVER, Deadline
 from lwsws.net.workers import Overloaded
 
 if TYPE_CHECKING:
@@ -55,6 +57,26 @@ def guarded(label: str, fn: Callable[..., Any]) -> Callable[..., None]:
         ask_plugin(label, fn, *args)
 
     return call
+
+
+def move_timer(timer: Optional[Deadline], reactor: Reactor, seconds: Optional[float],
+               due: Callable[[str], None]) -> Optional[Deadline]:
+    """The one timer of a session, made when it is first set: `due` is called `seconds` from now, or not at
+    all (None).  Changes `timer` if there is one."""
+    if seconds is None:
+        if timer is not None:
+            timer.clear()
+        return timer
+    if timer is None:
+        timer = Deadline(reactor.timers, due)
+    timer.set(reactor.now + seconds, "timer")
+    return timer
+
+
+def check_seconds(seconds: Optional[float]) -> None:
+    """ValueError if a plugin wants a timer after a time that is negative, without end or no number."""
+    if seconds is not None and not 0 <= seconds < NEVER:
+        raise ValueError(f"a timer cannot be set to {seconds} s")
 
 
 def submit(reactor: Reactor, workers: Workers, fn: Callable[..., Any], args: Tuple[Any, ...],

@@ -23,11 +23,10 @@ from lwsws import log
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
 from lwsws.core.options import Options
-from lwsws.core.plugincall import call_plugin, submit
+from lwsws.core.plugincall import call_plugin, check_seconds, move_timer, submit
 from lwsws.core.protocol import Protocol
 from lwsws.core.session import Finished, HttpRequest, ProtocolVhost
 from lwsws.core.vhost import FRAMING_FIELDS
-from lwsws.net.timers import NEVER as FOREVER
 from lwsws.net.timers import Deadline
 from lwsws.net.transport import LOW
 from lwsws.wire.errors import LocalProtocolError
@@ -254,16 +253,9 @@ class CallbackSession:
 
     def set_timer(self, seconds: Optional[float]) -> None:
         """Set, move or clear the one timer; ValueError if `seconds` is negative or no number."""
-        if seconds is not None and not 0 <= seconds < FOREVER:
-            raise ValueError(f"a timer cannot be set to {seconds} s")
-        reactor = self.exchange.context.reactor
-        if seconds is None or self._over:
-            if self._timer is not None:
-                self._timer.clear()
-            return
-        if self._timer is None:
-            self._timer = Deadline(reactor.timers, self._timer_due)
-        self._timer.set(reactor.now + seconds, "timer")
+        check_seconds(seconds)
+        wanted = None if self._over else seconds
+        self._timer = move_timer(self._timer, self.exchange.context.reactor, wanted, self._timer_due)
 
     def run_blocking(self, fn: Callable[..., Any], *args: Any, then: Finished) -> None:
         """Have a worker call `fn(*args)`, and then `then(self, result, error)` here."""
@@ -344,7 +336,7 @@ class CallbackSession:
         """The session is over."""
         self._state = State.ENDED
         if self._timer is not None:
-            self._timer.clear()
+            self._timer.end()
 
     def _resume(self) -> None:
         if not self._paused and not self._over:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-from lwsws.core.plugincall import call_plugin, submit
+from lwsws.core.plugincall import call_plugin, check_seconds, move_timer, submit
 from lwsws.core.protocol import Protocol
 from lwsws.core.role import Role
 from lwsws.core.session import Finished, ProtocolVhost
-from lwsws.net.timers import NEVER as FOREVER
 from lwsws.net.timers import Deadline
 from lwsws.net.transport import LOW
 
@@ -68,16 +67,9 @@ class SessionRole(Role):
 
     def set_timer(self, seconds: Optional[float]) -> None:
         """Set, move or clear the one timer; ValueError if `seconds` is negative or no number."""
-        if seconds is not None and not 0 <= seconds < FOREVER:
-            raise ValueError(f"a timer cannot be set to {seconds} s")
-        reactor = self.conn.context.reactor
-        if seconds is None or self.over:
-            if self._timer is not None:
-                self._timer.clear()
-            return
-        if self._timer is None:
-            self._timer = Deadline(reactor.timers, self._timer_due)
-        self._timer.set(reactor.now + seconds, "timer")
+        check_seconds(seconds)
+        wanted = None if self.over else seconds
+        self._timer = move_timer(self._timer, self.conn.context.reactor, wanted, self._timer_due)
 
     def run_blocking(self, fn: Callable[..., Any], *args: Any, then: Finished) -> None:
         """Have a worker call `fn(*args)`, and then `then(self, result, error)` here."""
