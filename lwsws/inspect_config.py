@@ -34,7 +34,8 @@ def check(directory: str, data_dir: str, default_plugins: str = "") -> int:
             faults += site.faults
             warnings = site.warnings
         except PrivilegeError as error:
-            notices.append(str(error))
+            _complain([*notices, *map(str, faults), str(error)])
+            return 1
     _complain([*notices, *map(str, faults), *warnings])
     if not faults:
         _complain([f"{directory}: OK"])
@@ -60,7 +61,6 @@ def list_plugins(directory: str, data_dir: str, default_plugins: str = "") -> in
     if config is None:
         _complain([*notices, *map(str, faults)])
         return 1
-    preload(config, default_plugins)
     try:
         plugins = _plugins(config, default_plugins, _is_fatal(faults))
     except PrivilegeError as error:
@@ -116,7 +116,7 @@ def _site(config: Config, default_plugins: str, is_fatal: bool) -> Site:
     """What would be served; empty if it cannot be built, which is one of the faults that are told already."""
     reactor = Reactor()
     try:
-        prepared = prepare(without_logs(config), reactor, default_plugins)
+        prepared = prepare(without_logs(config), reactor)
         return look(prepared, _plugins(config, default_plugins, is_fatal))
     except BuildError:
         return Site()
@@ -132,6 +132,7 @@ def _plugins(config: Config, default_plugins: str, is_fatal: bool) -> Plugins:
     if os.getuid() == 0:
         if is_fatal:
             return Plugins()
+        preload(config, default_plugins)
         identity = resolve(config.globals)
         if identity is not None:
             drop(identity)
