@@ -16,7 +16,7 @@ import re
 import socket
 from typing import NamedTuple, Tuple
 
-from lwsws.net.addresses import MAX_SOCKET_PATH, address_family
+from lwsws.net.bind import MAX_SOCKET_PATH, address_family
 
 FAMILIES = {"ipv4": int(socket.AF_INET), "ipv6": int(socket.AF_INET6)}
 FAMILY_WORDS = {family: word for word, family in FAMILIES.items()}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Iterator, Set
+import socket
+from typing import Iterator, List, Set
 
 import pytest
 
+from lwsws.net.listening import Endpoint, SocketStore, Terms
 from lwsws.net.reactor import Reactor
+from tests.net.listening_support import INET, Generation, Make
 from tests.net.splice_support import PAIRS, Way, roomy_tcp_pair
 from tests.net.support import Connected, CountingSelector, fill_unix_buffer, tcp_pair, unix_pair
 from tests.net.tls_support import VERSIONS, Secured, client_context, server_context
@@ -117,3 +120,38 @@ def narrow(reactor: Reactor) -> Iterator[Way]:
     made = Way(reactor, (roomy_tcp_pair(), tcp_pair()))
     yield made
     made.finish()
+
+
+@pytest.fixture
+def store(_no_fd_leaks: None) -> Iterator[SocketStore]:
+    """A store with nothing passed by systemd."""
+    store = SocketStore()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def generation(store: SocketStore) -> Iterator[Make]:
+    """Makes generations that use `store`."""
+    made: List[Generation] = []
+
+    def make(count: int = 1, fastopen: int = 0, uid: int = -1, gid: int = -1) -> Generation:
+        made.append(Generation(store, Terms(count, fastopen, uid, gid)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def port() -> int:
+    """One that nobody uses, on no address."""
+    with socket.create_server(("0.0.0.0", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def loopback(port: int) -> Endpoint:
+    """127.0.0.1 with that port."""
+    return Endpoint(INET, "127.0.0.1", port)

@@ -8,6 +8,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
+from lwsws.net.bind import bind_tcp, start_listening, tcp_address
 from lwsws.net.reactor import Reactor
 from lwsws.net.transport import Transport
 
@@ -192,3 +193,19 @@ def temporary_file(content: bytes) -> int:
     fd = os.memfd_create("test")
     os.write(fd, content)
     return fd
+
+
+def listen_tcp(host: str, port: int, family: int, reuse_port: bool = False) -> socket.socket:
+    """A listening socket on the address `host`, made as those of the store are."""
+    sock = bind_tcp(tcp_address(host, port, family), family, reuse_port=reuse_port)
+    start_listening(sock)
+    return sock
+
+
+def has_ipv6() -> bool:
+    """Whether the loopback has its IPv6 address."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from lwsws.net.addresses import MAX_SOCKET_PATH, address_family
+from lwsws.net.bind import MAX_SOCKET_PATH, address_family
 from lwsws.net.onward import ANY_FAMILY, Onward, parse_onward
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)

@@ -8,8 +8,9 @@ from typing import List
 import pytest
 
 from lwsws.config.model import VhostConfig
-from lwsws.net.addresses import address_family
-from lwsws.server.endpoints import Endpoint, endpoints_of, share
+from lwsws.net.bind import address_family
+from lwsws.net.listening import Endpoint
+from lwsws.server.endpoints import endpoints_of, share
 
 VHOST = VhostConfig(port=80)
 
@@ -46,6 +47,7 @@ def test_what_is_an_address(text: str, family: int) -> None:
     (VHOST._replace(interface="eth0", ipv6only=True), ["eth0 port 80 (IPv6)"]),
     (VhostConfig(unix_socket=True, interface="/run/x"), ["unix:/run/x"]),
     (VhostConfig(unix_socket=True, interface="/run/x", ipv6only=True), ["unix:/run/x"]),
+    (VHOST._replace(listen_fd="web", interface="eth0"), ["systemd:web"]),
 ])
 def test_endpoints_of_a_vhost(vhost: VhostConfig, expected: List[str]) -> None:
     assert [str(endpoint) for endpoint in endpoints_of(vhost)] == expected

@@ -1,4 +1,4 @@
-"""Listening sockets: TCP of both families, unix sockets, interfaces, waiting for an address."""
+"""Listening sockets: TCP of both families, unix sockets, interfaces."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator
 
 import pytest
 
-from lwsws.net import addresses
-from lwsws.net.addresses import RETRY_SECONDS, BindRetry, interface_addresses, listen_tcp, listen_unix
-from lwsws.net.reactor import Reactor
-from tests.net.support import settle
-from tests.support.clock import ManualClock
-
-
-def has_ipv6() -> bool:
-    """Whether the loopback has its IPv6 address."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
+from lwsws.net import bind
+from lwsws.net.bind import (
+    bind_tcp,
+    file_id,
+    give_away,
+    interface_addresses,
+    is_dual,
+    listen_unix,
+    overlap,
+    remove_socket_file,
+    spot,
+    start_listening,
+    tcp_address,
+    tcp_addresses,
+)
+from tests.net.support import has_ipv6, listen_tcp
 
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="needs IPv6 on the loopback")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 class TestTcp:
-    """listen_tcp."""
+    """bind_tcp and start_listening."""
 
     @pytest.mark.parametrize(
         "family, host",
@@ -91,9 +93,72 @@ class TestTcp:
             listen_tcp(host, 0, socket.AF_INET)
 
     def test_fast_open(self) -> None:
-        sock = listen_tcp("127.0.0.1", 0, socket.AF_INET, fastopen=5)
+        sock = bind_tcp(tcp_address("127.0.0.1", 0, socket.AF_INET), socket.AF_INET, fastopen=5)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN) == 5
         sock.close()
+
+    def test_only_who_says_so_shares_a_port(self) -> None:
+        first = listen_tcp("127.0.0.1", 0, socket.AF_INET)
+        port = first.getsockname()[1]
+        with pytest.raises(OSError):
+            listen_tcp("127.0.0.1", port, socket.AF_INET, reuse_port=True)
+        bind.share_port(first)
+        listen_tcp("127.0.0.1", port, socket.AF_INET, reuse_port=True).close()
+        with pytest.raises(OSError):
+            listen_tcp("127.0.0.1", port, socket.AF_INET)
+        first.close()
+
+    def test_bound_is_not_listening(self) -> None:
+        sock = bind_tcp(tcp_address("127.0.0.1", 0, socket.AF_INET), socket.AF_INET)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(sock.getsockname())
+        for _ in range(2):
+            start_listening(sock)
+            socket.create_connection(sock.getsockname()).close()
+        sock.close()
+
+    @needs_ipv6
+    def test_a_dual_socket_is_known(self) -> None:
+        with socket.socket(socket.AF_INET6) as sock:
+            assert is_dual(sock) is (not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            assert is_dual(sock)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            assert not is_dual(sock)
+        with socket.socket(socket.AF_INET) as sock:
+            assert not is_dual(sock)
+
+
+class TestSpots:
+    """Which addresses are the same, and which take each other's connections."""
+
+    @pytest.mark.parametrize("host, family, expected", [
+        ("127.0.0.1", socket.AF_INET, ("127.0.0.1", 80, 0)),
+        ("", socket.AF_INET, ("0.0.0.0", 80, 0)),
+        ("0:0::1", socket.AF_INET6, ("::1", 80, 0)),
+        ("", socket.AF_INET6, ("::", 80, 0)),
+        ("fe80::1%lo", socket.AF_INET6, ("fe80::1", 80, 1)),
+    ])
+    def test_a_spot_has_one_spelling(self, host: str, family: int, expected: bind.Spot) -> None:
+        assert spot(tcp_address(host, 80, family)) == expected
+
+    @pytest.mark.parametrize("one, other, expected", [
+        (("127.0.0.1", 80, 0), ("127.0.0.1", 80, 0), True),
+        (("127.0.0.1", 80, 0), ("127.0.0.1", 81, 0), False),
+        (("127.0.0.1", 80, 0), ("127.0.0.2", 80, 0), False),
+        (("127.0.0.1", 80, 0), ("0.0.0.0", 80, 0), True),
+        (("127.0.0.1", 80, 0), ("0.0.0.0", 81, 0), False),
+        (("fe80::1", 80, 1), ("fe80::1", 80, 2), False),
+        (("fe80::1", 80, 1), ("::", 80, 0), True),
+    ])
+    def test_spots_overlap(self, one: bind.Spot, other: bind.Spot, expected: bool) -> None:
+        assert overlap(one, other) is expected
+        assert overlap(other, one) is expected
+
+    def test_addresses_of_an_interface(self) -> None:
+        assert tcp_addresses("", "lo", 80, socket.AF_INET) == [("127.0.0.1", 80)]
+        assert tcp_addresses("127.0.0.2", "", 80, socket.AF_INET) == [("127.0.0.2", 80)]
+        assert tcp_addresses("", "nosuchif0", 80, socket.AF_INET) == []
 
 
 class TestUnix:
@@ -118,30 +183,6 @@ class TestUnix:
             client.connect(path)
         sock.close()
 
-    def test_it_is_given_away(self, path: str) -> None:
-        if os.geteuid() != 0:
-            pytest.skip("needs root")
-        sock = listen_unix(path, 12345, 23456)
-        found = os.stat(path)
-        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o600)
-        sock.close()
-
-    def test_giving_it_to_oneself(self, path: str) -> None:
-        listen_unix(path, gid=os.getegid()).close()
-        assert os.stat(path).st_gid == os.getegid()
-
-    def test_what_cannot_be_given_away_leaves_nothing_behind(
-        self, path: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def refused(path: str, uid: int, gid: int, *, follow_symlinks: bool) -> None:
-            assert not follow_symlinks
-            raise PermissionError(errno.EPERM, "Operation not permitted", path)
-
-        monkeypatch.setattr(os, "chown", refused)
-        with pytest.raises(PermissionError):
-            listen_unix(path, 12345, 23456)
-        assert not os.path.lexists(path)
-
     def test_the_socket_of_a_server_that_is_gone_is_replaced(self, path: str) -> None:
         listen_unix(path).close()
         assert os.path.exists(path)
@@ -160,7 +201,8 @@ class TestUnix:
         first.close()
 
     def test_a_living_server_with_a_full_backlog_is_left_alone(self, path: str) -> None:
-        first = listen_unix(path, backlog=0)
+        first = listen_unix(path)
+        first.listen(0)
         clients = []
         while True:
             client = socket.socket(socket.AF_UNIX)
@@ -204,6 +246,92 @@ class TestUnix:
         with pytest.raises(FileNotFoundError):
             listen_unix(str(tmp_path / "nowhere" / "socket"))
 
+    @pytest.mark.parametrize("prefix", ["/tmp/", "@"])
+    def test_a_name_that_is_too_long(self, prefix: str) -> None:
+        with pytest.raises(OSError) as caught:
+            listen_unix(prefix + "x" * bind.MAX_SOCKET_PATH)
+        assert caught.value.errno == errno.ENAMETOOLONG
+
+    def test_an_abstract_one(self, path: str) -> None:
+        sock = listen_unix("@" + path[:100])
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect("\0" + path[:100])
+        sock.close()
+        assert not os.path.lexists(path)
+
+
+class TestGivingAway:
+    """What is given away is the socket that we made, whatever happens to its name."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Iterator[str]:
+        """A socket of ours."""
+        path = str(tmp_path / "socket")
+        sock = listen_unix(path)
+        yield path
+        sock.close()
+
+    def swap(self, path: str, kind: str) -> None:
+        """What somebody who can write to the directory may do between bind(2) and chown(2)."""
+        os.rename(path, path + ".moved")
+        if kind == "link":
+            os.symlink(path + ".moved", path)
+        elif kind == "hard link":
+            os.link(path + ".moved", path)
+        elif kind == "file":
+            Path(path).touch()
+        elif kind == "foreign socket":
+            with socket.socket(socket.AF_UNIX) as other:
+                other.bind(path)
+            os.chown(path, 12345, -1)
+
+    @needs_root
+    def test_one_of_ours(self, path: str) -> None:
+        give_away(path, 12345, 23456)
+        found = os.stat(path)
+        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o600)
+
+    def test_giving_it_to_oneself(self, path: str) -> None:
+        give_away(path, -1, os.getegid())
+        assert os.stat(path).st_gid == os.getegid()
+
+    @pytest.mark.parametrize("kind", ["link", "hard link", "file", "nothing"])
+    def test_something_else_is_refused(self, path: str, kind: str) -> None:
+        self.swap(path, kind)
+        with pytest.raises(OSError):
+            give_away(path, -1, os.getegid())
+
+    @needs_root
+    def test_the_socket_of_somebody_else_is_refused(self, path: str) -> None:
+        self.swap(path, "foreign socket")
+        with pytest.raises(PermissionError):
+            give_away(path, 23456, -1)
+        assert os.stat(path).st_uid == 12345
+
+    @needs_root
+    def test_a_known_one_may_belong_to_somebody(self, path: str) -> None:
+        give_away(path, 12345, 23456, file_id(path))
+        give_away(path, 54321, -1, file_id(path))
+        assert (os.stat(path).st_uid, os.stat(path).st_gid) == (54321, 23456)
+
+    def test_one_of_ours_that_is_not_the_known_one(self, path: str) -> None:
+        known = file_id(path)
+        os.rename(path, path + ".moved")
+        sock = listen_unix(path)
+        with pytest.raises(PermissionError):
+            give_away(path, -1, os.getegid(), known)
+        sock.close()
+
+    def test_removing(self, path: str) -> None:
+        known = file_id(path)
+        assert known is not None
+        remove_socket_file(path, (known[0], known[1] + 1))
+        assert os.path.exists(path)
+        remove_socket_file(path, known)
+        assert not os.path.lexists(path)
+        remove_socket_file(path, known)
+        remove_socket_file(path + "/nowhere/socket", known)
+
 
 class TestInterfaces:
     """interface_addresses."""
@@ -232,7 +360,7 @@ class TestInterfaces:
             "00000000000000000000000000000001 01 80 10 80       lo\n",
             encoding="ascii",
         )
-        monkeypatch.setattr(addresses, "IF_INET6", str(table))
+        monkeypatch.setattr(bind, "IF_INET6", str(table))
         assert interface_addresses("eth0", socket.AF_INET6) == ["fe80::fc:ff:fe00:1%eth0", "fd00::2"]
         table.unlink()
         assert interface_addresses("eth0", socket.AF_INET6) == []
@@ -245,71 +373,3 @@ class TestInterfaces:
                     listen_tcp(address, 0, socket.AF_INET6).close()
                     return
         pytest.skip("needs an interface with a link-local address")
-
-
-class TestBindRetry:
-    """LESSONS 2, Network: an address that comes later; logged once, not at each look."""
-
-    class Binding:
-        """A bind that fails as told."""
-
-        def __init__(self) -> None:
-            self.fault = errno.EADDRNOTAVAIL
-            self.tries = 0
-            self.bound: List[socket.socket] = []
-
-        def bind(self) -> socket.socket:
-            """Fail, or give a listening socket."""
-            self.tries += 1
-            if self.fault:
-                raise OSError(self.fault, os.strerror(self.fault))
-            return listen_tcp("127.0.0.1", 0, socket.AF_INET)
-
-    def test_it_binds_when_the_address_is_there(
-        self, reactor: Reactor, clock: ManualClock, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        binding = self.Binding()
-        BindRetry(reactor, binding.bind, binding.bound.append, "eth9:80")
-        assert capfd.readouterr().err.count("eth9:80: its address does not exist") == 1
-        for fault in (errno.EADDRNOTAVAIL, errno.ENODEV, errno.EADDRNOTAVAIL):
-            binding.fault = fault
-            clock.advance(RETRY_SECONDS)
-            settle(reactor)
-        assert (binding.tries, binding.bound) == (3, [])
-        assert capfd.readouterr().err == ""
-        binding.fault = 0
-        settle(reactor)
-        assert binding.bound == []
-        clock.advance(RETRY_SECONDS)
-        settle(reactor)
-        assert len(binding.bound) == 1
-        assert capfd.readouterr().err.count("eth9:80: its address is there now") == 1
-        clock.advance(10 * RETRY_SECONDS)
-        settle(reactor)
-        assert binding.tries == 4
-        binding.bound[0].close()
-
-    def test_another_fault_is_logged_once_and_waited_out(
-        self, reactor: Reactor, clock: ManualClock, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        binding = self.Binding()
-        BindRetry(reactor, binding.bind, binding.bound.append, "eth9:80")
-        binding.fault = errno.EADDRINUSE
-        for _ in range(3):
-            clock.advance(RETRY_SECONDS)
-            settle(reactor)
-        assert capfd.readouterr().err.count("eth9:80: Address already in use") == 1
-        binding.fault = 0
-        clock.advance(RETRY_SECONDS)
-        settle(reactor)
-        binding.bound[0].close()
-
-    def test_cancel(self, reactor: Reactor, clock: ManualClock) -> None:
-        binding = self.Binding()
-        retry = BindRetry(reactor, binding.bind, binding.bound.append, "eth9:80")
-        clock.advance(RETRY_SECONDS)
-        settle(reactor)
-        retry.cancel()
-        clock.advance(RETRY_SECONDS)
-        settle(reactor)
-        assert binding.tries == 1
