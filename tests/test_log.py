@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -19,9 +19,11 @@ LEVELS = [(log.err, "E"), (log.warn, "W"), (log.notice, "N"), (log.info, "I"), (
 
 @pytest.fixture(autouse=True)
 def usual_level() -> Iterator[None]:
-    """The level is the module's own: put it back."""
+    """These are the module's own: put them back."""
     yield
     log.set_level(log.DEFAULT_MASK)
+    log.set_tag("")
+    log.to_syslog(None)
 
 
 def letters(capfd: pytest.CaptureFixture[str]) -> str:
@@ -90,12 +92,67 @@ def test_what_is_no_text_is_escaped(capfdbinary: pytest.CaptureFixture[bytes]) -
     assert capfdbinary.readouterr().err.endswith(b"E: caf\xc3\xa9 \\udcff\n")
 
 
+def test_a_tag_tells_processes_apart(capfd: pytest.CaptureFixture[str]) -> None:
+    log.set_tag("4711")
+    log.notice("one\ntwo")
+    log.set_tag("")
+    log.notice("three")
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.partition("] ")[2] for line in lines] == ["N: 4711: one", "N: 4711: two", "N: three"]
+
+
 # Where it goes.
 
 
-def child(environment: Dict[str, str], stderr: Optional[int] = subprocess.PIPE) -> str:
+def test_what_syslog_takes_does_not_come_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    taken: List[Tuple[int, str]] = []
+
+    def take(level: int, line: str) -> bool:
+        taken.append((level, line))
+        return line != "two"
+
+    log.to_syslog(take)
+    log.set_tag("4711")
+    log.warn("one\ntwo")
+    log.debug("not asked for")
+    assert taken == [(log.WARN, "one"), (log.WARN, "two")]
+    assert capfd.readouterr().err.partition("] ")[2] == "W: 4711: two\n"
+
+
+def test_lost_lines_are_counted() -> None:
+    """A full pipe takes nothing; when it is read again, it is told how much it missed."""
+    script = """if True:
+        import os
+        from lwsws import log
+        reading, writing = os.pipe()
+        os.dup2(writing, 2)
+        for end in (reading, writing):
+            os.set_blocking(end, False)
+
+        def until_it_would_wait(call):
+            try:
+                while True:
+                    call()
+            except BlockingIOError:
+                pass
+
+        until_it_would_wait(lambda: os.write(writing, b"." * 4096))
+        log.err("one\\ntwo")
+        log.err("three")
+        until_it_would_wait(lambda: os.read(reading, 4096))
+        log.err("four")
+        log.err("five")
+        os.write(1, os.read(reading, 4096))
+    """
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=str(ROOT), check=True)
+    lines = [line.partition("] ")[2] for line in done.stdout.decode().splitlines()]
+    assert lines == ["W: 3 lines of this log were lost: nobody took them", "E: four", "E: five"]
+
+
+def child(environment: Dict[str, str], stderr: Optional[int] = subprocess.PIPE,
+          work: str = "log.err('x')") -> str:
     """What a process with this environment logs."""
-    script = "from lwsws import log; log.err('x'); print('still there')"
+    script = f"from lwsws import log; {work}; print('still there')"
     clean = {key: value for key, value in os.environ.items() if key != "JOURNAL_STREAM"}
     done = subprocess.run([sys.executable, "-c", script], env={**clean, **environment}, stderr=stderr,
                           stdout=subprocess.PIPE, cwd=str(ROOT), check=True)
@@ -103,13 +160,25 @@ def child(environment: Dict[str, str], stderr: Optional[int] = subprocess.PIPE) 
     return (done.stderr or b"").decode()
 
 
-def test_the_journal_puts_its_own_time(tmp_path: Path) -> None:
-    """systemd.exec(5), JOURNAL_STREAM: device and inode of stderr."""
+def in_the_journal(tmp_path: Path, work: str) -> str:
+    """What `work` writes to the journal; systemd.exec(5): JOURNAL_STREAM is device and inode of stderr."""
     with open(tmp_path / "journal", "w+b") as journal:
         info = os.fstat(journal.fileno())
-        child({"JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"}, journal.fileno())
+        child({"JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"}, journal.fileno(), work)
         journal.seek(0)
-        assert journal.read() == b"E: x\n"
+        return journal.read().decode()
+
+
+def test_the_journal_has_time_process_and_severity_by_itself(tmp_path: Path) -> None:
+    """sd-daemon(3): a severity of syslog in front of each line, of those that go on with a message, too."""
+    work = ("log.set_level(31); log.set_tag('4711'); log.err('x\\n <7>y'); "
+            "log.warn('x'); log.notice('x'); log.info('x'); log.debug('x')")
+    assert in_the_journal(tmp_path, work).splitlines() == [
+        "<3>x", "<3> <7>y", "<4>x", "<5>x", "<6>x", "<7>x"]
+
+
+def test_what_syslog_does_not_take_stands_in_the_journal_likewise(tmp_path: Path) -> None:
+    assert in_the_journal(tmp_path, "log.to_syslog(lambda level, line: False); log.warn('x')") == "<4>x\n"
 
 
 @pytest.mark.parametrize("stream", ["", "1:2", "junk"])
