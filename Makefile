@@ -6,6 +6,8 @@ BENCH_ARGS ?=
 AUTOBAHN_ARGS ?=
 # How many generated cases `make fuzz` tries for each generator.
 FUZZ_CASES ?= 200000
+# How many times `make soak` reloads under load.
+SOAK_RELOADS ?= 50
 
 DESTDIR ?=
 PREFIX ?= /usr/local
@@ -24,7 +26,7 @@ TESTER = $(shell $(PYTHON) -c '$(HAS_PYTEST)' 2>/dev/null && echo $(PYTHON) || e
 # The tests use no plugins; those that happen to be installed shall not change anything.
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD = 1
 
-.PHONY: help run test test-all lint bench autobahn fuzz docs install uninstall clean check-python pytest
+.PHONY: help run test test-all lint bench autobahn fuzz soak docs pyz install uninstall clean check-python pytest
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,9 +55,15 @@ autobahn: check-python ## the Autobahn|Testsuite against our lws-echo; needs Pyt
 fuzz: pytest ## try many generated inputs (FUZZ_CASES=200000)
 	LWSWS_FUZZ_CASES=$(FUZZ_CASES) $(TESTER) -m pytest tests/fuzz $(PYTEST_ARGS)
 
+soak: pytest ## reload again and again under load, and lose nothing (SOAK_RELOADS=50)
+	LWSWS_SOAK=$(SOAK_RELOADS) $(TESTER) -m pytest -s tests/interop/test_reload.py $(PYTEST_ARGS)
+
 docs: check-python ## write docs/configuration.md from the table of keys
 	$(PYTHON) -m lwsws.config.document > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
+
+pyz: check-python ## build/lwsws.pyz, the server in one file; the same bytes for the same sources
+	$(PYTHON) .ci/build_pyz.py build/lwsws.pyz
 
 install: check-python ## install below PREFIX=/usr/local (and DESTDIR)
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(HOMEDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(UNITDIR) \
@@ -66,13 +74,14 @@ install: check-python ## install below PREFIX=/usr/local (and DESTDIR)
 	$(PYTHON) -m compileall -q -s '$(DESTDIR)' -p / $(DESTDIR)$(HOMEDIR)/lwsws
 	printf '#!/bin/sh\nexec %s %s/lwsws.py "$$@"\n' $(PYTHON) $(HOMEDIR) > $(DESTDIR)$(BINDIR)/lwsws
 	chmod 755 $(DESTDIR)$(BINDIR)/lwsws
-	sed 's,/usr/local/,$(PREFIX)/,' contrib/systemd/lwsws.service > $(DESTDIR)$(UNITDIR)/lwsws.service
+	for unit in lwsws.service lwsws.socket; do \
+		sed 's,/usr/local/,$(PREFIX)/,' contrib/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
 	test -e $(DESTDIR)$(LOGROTATEDIR)/lwsws || install -m 644 contrib/logrotate/lwsws $(DESTDIR)$(LOGROTATEDIR)/lwsws
 	install -m 644 LICENSE *.md docs/*.md $(DESTDIR)$(DOCDIR)
 
 uninstall: ## take away what install put there; the logrotate file, maybe edited, stays
 	rm -rf $(DESTDIR)$(HOMEDIR) $(DESTDIR)$(DOCDIR)
-	rm -f $(DESTDIR)$(BINDIR)/lwsws $(DESTDIR)$(UNITDIR)/lwsws.service
+	rm -f $(DESTDIR)$(BINDIR)/lwsws $(DESTDIR)$(UNITDIR)/lwsws.service $(DESTDIR)$(UNITDIR)/lwsws.socket
 
 clean: ## delete everything that was made here
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info docs/configuration.md.new

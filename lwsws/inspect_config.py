@@ -18,7 +18,7 @@ from lwsws.server.build import BuildError, Site, look, preload, prepare
 from lwsws.server.explain import explain, without_logs
 from lwsws.server.identity import resolve
 from lwsws.server.plugins import Plugins, load_plugins, plugin_directories
-from lwsws.server.verify import verify
+from lwsws.server.verify import missing_passer, verify
 
 
 def check(directory: str, data_dir: str, default_plugins: str = "") -> int:
@@ -31,7 +31,7 @@ def check(directory: str, data_dir: str, default_plugins: str = "") -> int:
     if config is not None:
         try:
             site = _site(config, default_plugins, _is_fatal(faults))
-            faults += site.faults
+            faults += [*site.faults, *missing_passer(config)]
             warnings = site.warnings
         except PrivilegeError as error:
             _complain([*notices, *map(str, faults), str(error)])

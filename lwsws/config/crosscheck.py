@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from lwsws.config.crosscheck_vhost import one_vhost
+from lwsws.config.crosscheck_vhost import Keys, one_vhost, useless
 from lwsws.config.keys import KEYS, SERVED_ORIGINS, SPOKEN_ALPN
 from lwsws.config.kinds import LATER
 from lwsws.config.model import NOWHERE, Config, Fault, MountConfig, Position, VhostConfig
@@ -22,8 +22,13 @@ IPV4, IPV6 = "IPv4", "IPv6"
 EVERYWHERE = ("0.0.0.0", "::")
 
 
+# What systemd takes for the name of a socket, sd_is_fdname in its source: ASCII, but no colon.
+MAX_SOCKET_NAME = 255
+
+
 class Address(NamedTuple):
-    """Where a vhost listens: `interface` is "" for all; on a unix socket it is the path, and port 0."""
+    """Where a vhost listens: `interface` is "" for all; with port 0 it is the path of a unix socket, or the
+    name of a socket that is passed."""
 
     port: int
     interface: str
@@ -36,12 +41,14 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         if not self.port:
-            return f"unix socket {self.interface}"
+            return f"{'unix' if 'unix' in self.families else 'passed'} socket {self.interface}"
         return f"port {self.port}" + (f" of {self.interface}" if self.interface else "")
 
 
 def address(vhost: VhostConfig) -> Address:
     """Where `vhost` listens, as far as its keys tell."""
+    if vhost.listen_fd:
+        return Address(0, vhost.listen_fd, frozenset(("passed",)))
     if vhost.unix_socket:
         return Address(0, vhost.interface, frozenset(("unix",)))
     if vhost.interface.count(":") > 1:  # one colon has an alias such as eth0:1
@@ -73,11 +80,30 @@ def crosscheck(config: Config) -> List[Fault]:
 
 def _place(vhost: VhostConfig) -> Iterator[Fault]:
     """What is wrong with where `vhost` listens."""
-    if vhost.unix_socket and not vhost.interface:
+    if vhost.listen_fd:
+        yield from _passed_socket(vhost)
+    elif vhost.unix_socket and not vhost.interface:
         yield fault_at(vhost, "unix-socket", 'needs "interface", the path of the socket', True)
     if not address(vhost).families:
         yield fault_at(vhost, "interface", f'nothing is left to listen on: "{vhost.interface}" is no address '
                                            "of the kind that noipv6 or ipv6only leaves", True)
+
+
+def _passed_socket(vhost: VhostConfig) -> Iterator[Fault]:
+    """What does not go together with a socket that is passed to us, or cannot be its name."""
+    name = vhost.listen_fd
+    if len(name) > MAX_SOCKET_NAME or not (name.isascii() and name.isprintable()) or ":" in name:
+        yield fault_at(vhost, "listen-fd", f"{name[:60]!r} cannot be the name of a socket: it has letters, "
+                                           f"digits and signs of ASCII but no colon, {MAX_SOCKET_NAME} at "
+                                           "most, as FileDescriptorName= in the socket unit", True)
+    if vhost.unix_socket or vhost.interface:
+        key = "unix-socket" if vhost.unix_socket else "interface"
+        yield fault_at(vhost, key, 'contradicts "listen-fd": the socket unit says where that socket listens',
+                       True)
+    without: Keys = (("noipv6", vhost.noipv6), ("ipv6only", vhost.ipv6only is not None),
+                     ("unix-socket-perms", vhost.unix_socket_perms),
+                     ("fo-listen-queue", vhost.fo_listen_queue))
+    yield from useless(vhost, without, 'with "listen-fd": the socket unit says how that socket is')
 
 
 def _mountpoints(vhost: VhostConfig) -> Iterator[Fault]:

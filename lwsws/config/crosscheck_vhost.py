@@ -19,7 +19,7 @@ def one_vhost(vhost: VhostConfig) -> Iterator[Fault]:
         yield from _meant_for_tls(vhost)
         keys: Keys = (("allow-non-tls", vhost.allow_non_tls), ("redirect-http", vhost.redirect_http),
                       ("allow-http-on-https", vhost.allow_http_on_https))
-        yield from _useless(vhost, keys, 'without TLS, which "host-ssl-cert" turns on')
+        yield from useless(vhost, keys, 'without TLS, which "host-ssl-cert" turns on')
     yield from _tls_client(vhost)
     yield from _raw(vhost)
 
@@ -33,7 +33,7 @@ def _meant_for_tls(vhost: VhostConfig) -> Iterator[Fault]:
                                         "would be served in the clear", True)
 
 
-def _useless(vhost: VhostConfig, keys: Keys, why: str) -> Iterator[Fault]:
+def useless(vhost: VhostConfig, keys: Keys, why: str) -> Iterator[Fault]:
     """A fault for each of the keys that is set."""
     for name, value in keys:
         if value:
@@ -52,7 +52,7 @@ def _without_tls(vhost: VhostConfig) -> Iterator[Fault]:
                    ("allow-http-on-https", vhost.allow_http_on_https),
                    ("fallback-listen-accept", vhost.fallback_listen_accept))
     if not vhost.allow_non_tls:
-        yield from _useless(vhost, doors, 'on a TLS port without "allow-non-tls": "1"')
+        yield from useless(vhost, doors, 'on a TLS port without "allow-non-tls": "1"')
         return
     if not any(value for _, value in doors):
         yield fault_at(vhost, "allow-non-tls", "has no effect alone: add "
@@ -75,7 +75,7 @@ def _tls_client(vhost: VhostConfig) -> Iterator[Fault]:
     if vhost.enable_client_ssl:
         if not vhost.client_ssl_cert:
             keys: Keys = (("client-ssl-key", vhost.client_ssl_key),)
-            yield from _useless(vhost, keys, 'without "client-ssl-cert"')
+            yield from useless(vhost, keys, 'without "client-ssl-cert"')
         return
     for mount in vhost.mounts:
         if mount.origin.kind == "proxy" and mount.origin.scheme == "https":
@@ -86,7 +86,7 @@ def _tls_client(vhost: VhostConfig) -> Iterator[Fault]:
             ("client-ecdh-curve", vhost.client_ecdh_curve),
             ("ssl-client-option-set", vhost.ssl_client_option_set),
             ("ssl-client-option-clear", vhost.ssl_client_option_clear))
-    yield from _useless(vhost, keys, 'without "enable-client-ssl": "1"')
+    yield from useless(vhost, keys, 'without "enable-client-ssl": "1"')
 
 
 def _raw(vhost: VhostConfig) -> Iterator[Fault]:
@@ -96,8 +96,8 @@ def _raw(vhost: VhostConfig) -> Iterator[Fault]:
     if not vhost.apply_listen_accept and not vhost.fallback_listen_accept:
         keys: Keys = (("listen-accept-role", vhost.listen_accept_role),
                       ("listen-accept-protocol", vhost.listen_accept_protocol))
-        yield from _useless(vhost, keys, 'without "apply-listen-accept" or "fallback-listen-accept"')
+        yield from useless(vhost, keys, 'without "apply-listen-accept" or "fallback-listen-accept"')
         return
     if vhost.apply_listen_accept and vhost.fallback_listen_accept and not vhost.host_ssl_cert:
         keys = (("fallback-listen-accept", True),)
-        yield from _useless(vhost, keys, 'with "apply-listen-accept", which takes all connections')
+        yield from useless(vhost, keys, 'with "apply-listen-accept", which takes all connections')

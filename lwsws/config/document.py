@@ -12,8 +12,8 @@ from typing import Iterator, Tuple
 from lwsws.config import kinds
 from lwsws.config.keys import GLOBAL, MOUNT, PROTOCOL, VHOST
 from lwsws.config.kinds import Key, Topics
-from lwsws.config.loader import LEFTOVER_ENDINGS
 from lwsws.config.report import default_words
+from lwsws.config.sources import LEFTOVER_ENDINGS
 
 INTRODUCTION = """\
 <!-- Printed by `make docs` from lwsws/config/keys.py: change it there. -->
@@ -21,7 +21,8 @@ INTRODUCTION = """\
 
 lwsws reads the file `conf` and then the files in `conf.d`, in the order of their names, from
 `/etc/lwsws` or the directory given with `-c`. `lwsws -t` checks them without starting anything,
-`lwsws -T` prints what is in force, and `lwsws --explain URL` tells what a request would meet.
+`lwsws -T` prints what is in force, and `lwsws --explain URL` tells what a request would meet. The files are
+read at the start, and again on SIGHUP: see [operations.md](operations.md).
 
 ```
 # /etc/lwsws/conf: settings of the server

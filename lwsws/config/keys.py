@@ -50,7 +50,7 @@ from lwsws.config.kinds import (
     Key,
     Topics,
 )
-from lwsws.config.model import DEFAULT_FALLBACK_WAIT, DEFAULT_MAX_BODY
+from lwsws.config.model import DEFAULT_FALLBACK_WAIT, DEFAULT_MAX_BODY, MAX_PROCESSES
 
 # The kinds of origin that this version serves.
 SERVED_ORIGINS = ("file", "redirect", "callback")
@@ -59,6 +59,9 @@ SERVED_ORIGINS = ("file", "redirect", "callback")
 SPOKEN_ALPN = ("http/1.1", "http/1.0")
 
 OURS = "Not in the original."
+
+# Whom the limits count as one: an IPv6 network gives a client as many addresses as it likes.
+ONE_CLIENT = "one client address (of IPv6: one /64) in each process"
 
 GLOBAL: Topics = (
     ("What the server says and allows", (
@@ -73,16 +76,17 @@ GLOBAL: Topics = (
             '"16384"', low=1024, high=1048576, unit="bytes",
             differs="Not in the original, which hung up."),
         Key("max-connections", NUMBER, 0,
-            "Most connections that are open at once; 0 derives it from RLIMIT_NOFILE.", '"5000"',
-            differs=OURS),
+            "Most connections that are open at once in each process; 0 derives it from RLIMIT_NOFILE.",
+            '"5000"', differs=OURS),
         Key("ip-limit-ah", NUMBER, 0,
-            "Most requests under way at once for one client address; 0 is no limit.", '"20"', served=LATER),
+            f"Most requests under way at once for {ONE_CLIENT}; with one more, its connection is closed at "
+            "once.  0 is no limit.", '"20"'),
         Key("ip-limit-wsi", NUMBER, 0,
-            "Most connections for one client address, further ones are closed at once; 0 is no limit.",
-            '"50"', served=LATER),
+            f"Most connections open at once for {ONE_CLIENT}; further ones are closed at once.  0 is no "
+            "limit.", '"50"'),
         Key("rlimit-nofile", NUMBER, 0,
-            "Number of files and sockets that may be open (RLIMIT_NOFILE); 0 raises it to the hard limit.",
-            '"10000"'),
+            "Number of files and sockets that may be open in each process (RLIMIT_NOFILE); 0 raises it to "
+            "the hard limit.", '"10000"'),
     )),
     ("Timeouts", (
         Key("timeout-secs", NUMBER, 5,
@@ -93,8 +97,9 @@ GLOBAL: Topics = (
         Key("shutdown-timeout", NUMBER, 10, "How long SIGTERM waits for answers that are being sent.",
             '"10"', high=YEAR, unit="seconds", differs=OURS),
         Key("deprecate-timeout", NUMBER, 0,
-            "How long a process that was replaced by a reload may keep its connections; 0 is without end.",
-            '"3600"', high=YEAR, unit="seconds", served=LATER, differs=OURS),
+            "How long a process that was replaced by a reload may keep its connections, as its own "
+            "configuration says; 0 is without end.",
+            '"3600"', high=YEAR, unit="seconds", differs=OURS),
         Key("ws-pingpong-secs", NUMBER, 300,
             "WebSocket connections idle for so long are pinged, and closed when they do not answer; 0 never "
             "pings.", '"200"', high=YEAR, unit="seconds",
@@ -113,11 +118,13 @@ GLOBAL: Topics = (
             differs="One thread serves all connections, as many as there are; the original serves with "
                     "each."),
         Key("count-processes", COUNT, 1,
-            'Number of serving processes that share the ports; "auto" is one for each CPU.',
-            '"auto"', low=1, high=256, served=LATER, differs=OURS),
+            'Number of serving processes that share the ports; "auto" is one for each CPU that it may use.  '
+            "Limits, status and what protocols share count for each of them, see "
+            "[operations.md](operations.md).",
+            '"auto"', low=1, high=MAX_PROCESSES, differs=OURS),
         Key("sandbox", BOOL, False,
-            "Let the kernel (Landlock) confine the serving process to the configured files.",
-            '"yes"', served=LATER, differs=OURS),
+            "Let the kernel (Landlock) confine the serving processes to the configured files and ports, see "
+            "[operations.md](operations.md).", '"yes"', differs=OURS),
         Key("plugin-dir", TEXTS, (),
             "Further directories with protocol plugins; may be given in several files.",
             '"/usr/local/share/lwsws/plugins"'),
@@ -150,7 +157,8 @@ VHOST: Topics = (
         Key("port", NUMBER, 0,
             "The TCP port; vhosts with the same port share it and are told apart by name, the first one "
             "answers for unknown names.",
-            '"443"', low=1, high=65535, default_text="required, but not with unix-socket", strict=True),
+            '"443"', low=1, high=65535, strict=True,
+            default_text="required, but not with unix-socket, nor listen-fd: 443 with TLS, else 80"),
         Key("interface", TEXT, "",
             "Network interface or address to listen on, all if not given; one that does not exist yet is "
             "waited for.  With `unix-socket`: the path of the socket.", '"eth0"'),
@@ -163,6 +171,10 @@ VHOST: Topics = (
         Key("ipv6only", SWITCH, None, '"on" listens on IPv6 only, "off" on IPv4 only; both if not given.',
             '"on"', default_text="both",
             differs='"off" means IPv4 only as the specification says; the original kept both.'),
+        Key("listen-fd", TEXT, "",
+            "Listen on the socket that systemd passes under this name (FileDescriptorName=), whatever its "
+            "address; then `port` is only what redirects to this vhost say.",
+            '"web"', differs=OURS, strict=True),
         Key("fo-listen-queue", NUMBER, 0, "Length of the TCP Fast Open queue; 0 leaves Fast Open off.",
             '"16"'),
         Key("strict-host-check", BOOL, False,

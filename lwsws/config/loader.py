@@ -1,5 +1,8 @@
 """Reads a configuration directory: `conf`, then the files of `conf.d` in the order of their names.
 
+    load            read the files (sources.py) and parse them
+    load_sources    parse what was read before, maybe by another process
+
 Every file may hold a `global` section, of which later values win, and `vhosts`, which add up.
 Whatever is wrong in any of them is collected and reported together, sorted by file and line; the
 configuration is None if the server must not start with it.  Nothing but these files is looked at:
@@ -8,8 +11,6 @@ whether users, certificates and interfaces exist is checked elsewhere (server/ve
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from lwsws.config import jsonc
@@ -17,14 +18,7 @@ from lwsws.config.crosscheck import crosscheck
 from lwsws.config.model import NOWHERE, Config, Fault, GlobalConfig, Position, VhostConfig
 from lwsws.config.records import merge_globals, read_file
 from lwsws.config.report import Report
-
-# What editors and package tools leave beside a file they change.
-LEFTOVER_ENDINGS = ("~", ".dpkg-old", ".dpkg-new", ".dpkg-dist", ".rpmsave", ".rpmnew", ".rpmorig", ".bak",
-                    ".swp", ".orig", ".rej")
-LEFTOVER_BEGINNINGS = (".", "#")
-
-# Thousands of vhosts fit; what is larger is something else, and is not read into memory.
-MAX_FILE_BYTES = 16 * 1024 * 1024
+from lwsws.config.sources import Source, Sources, read_sources
 
 NO_VHOST = ("Need at least one vhost, here or in a file of conf.d: "
             '{ "vhosts": [ { "port": "7681", "mounts": [ ... ] } ] }')
@@ -43,29 +37,22 @@ def load(directory: str, data_dir: str) -> Loaded:
 
     Raises nothing: files that are missing or cannot be read are faults.
     """
-    draft = _Draft(data_dir)
-    draft.add_file(os.path.join(directory, "conf"))
-    fragments = os.path.join(directory, "conf.d")
-    try:
-        names = sorted(os.listdir(fragments))
-    except FileNotFoundError:
-        names = []
-    except OSError as exc:
-        names = []
-        draft.cannot_open(fragments, exc)
-    for name in names:
-        path = os.path.join(fragments, name)
-        if name.endswith(LEFTOVER_ENDINGS) or name.startswith(LEFTOVER_BEGINNINGS):
-            draft.notices.append(f"{path}: skipped, by its name a leftover of an editor or package tool")
-        else:
-            draft.add_file(path)
-    return draft.finish(os.path.join(directory, "conf"))
+    return load_sources(read_sources(directory), data_dir)
+
+
+def load_sources(sources: Sources, data_dir: str) -> Loaded:
+    """The configuration that `sources` hold; `data_dir` as for load()."""
+    draft = _Draft(data_dir, sources)
+    for source in sources.files:
+        draft.add_text(source)
+    return draft.finish(sources.first_file)
 
 
 def parse_text(text: str, filename: str = "conf", data_dir: str = jsonc.DATA_DIR_MARK) -> Loaded:
     """The configuration that `text` holds, as if it were the only file, called `filename`."""
-    draft = _Draft(data_dir)
-    draft.add_text(filename, text.encode("utf-8", "surrogatepass"))
+    source = Source(filename, text.encode("utf-8", "surrogatepass"))
+    draft = _Draft(data_dir, Sources((source,)))
+    draft.add_text(source)
     return draft.finish(filename)
 
 
@@ -75,50 +62,29 @@ class _Draft:
     __slots__ = ("data_dir", "files", "globals", "positions", "vhosts", "vhost_count", "faults", "notices",
                  "is_complete")
 
-    def __init__(self, data_dir: str) -> None:
+    def __init__(self, data_dir: str, sources: Sources) -> None:
         self.data_dir = data_dir
-        self.files: List[str] = []
+        self.files = sources.names
         self.globals: Dict[str, Any] = {}
         self.positions: Dict[str, Position] = {}
         self.vhosts: List[VhostConfig] = []
         self.vhost_count = 0
-        self.faults: List[Fault] = []
-        self.notices: List[str] = []
-        self.is_complete = True
+        self.faults = list(sources.faults)
+        self.notices = list(sources.notices)
+        self.is_complete = not sources.faults
 
-    def cannot_open(self, path: str, exc: OSError) -> None:
-        self.is_complete = False
-        self.files.append(path)
-        self.faults.append(Fault(Position(path, 0, 0), "", f"Cannot open {path}: {exc.strerror}", True))
-
-    def add_file(self, path: str) -> None:
-        """Read one file, or say why not."""
-        try:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                self.notices.append(f"{path}: skipped, it is not a regular file")
-                return
-            with open(path, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except OSError as exc:
-            self.cannot_open(path, exc)
-        else:
-            self.add_text(path, data)
-
-    def add_text(self, path: str, data: bytes) -> None:
+    def add_text(self, source: Source) -> None:
         """Parse the content of one file and add what it says."""
-        report = Report(path)
-        self.files.append(path)
+        report = Report(source.path)
         try:
-            if len(data) > MAX_FILE_BYTES:
-                raise jsonc.SyntaxFault(0, 0, f"the file is longer than {MAX_FILE_BYTES} bytes")
-            text = jsonc.decode(data)
+            text = jsonc.decode(source.data)
             if jsonc.is_blank(text):
-                self.notices.append(f"{path}: skipped, there is nothing in it but blanks and comments")
+                self.notices.append(f"{source.path}: skipped, there is nothing in it but blanks and comments")
                 return
             contents = read_file(jsonc.parse(text, self.data_dir), report)
         except jsonc.SyntaxFault as exc:
             self.is_complete = False
-            where = Position(path, exc.line, exc.column)
+            where = Position(source.path, exc.line, exc.column)
             self.faults.append(Fault(where, "", f"parsing error: {exc.reason}", True))
             return
         self.faults.extend(report.faults)

@@ -12,6 +12,7 @@ later checks (unknown user, unreadable file) can point at the line.
 
 from __future__ import annotations
 
+import os
 from types import MappingProxyType
 from typing import Mapping, NamedTuple, Optional, Tuple
 
@@ -25,6 +26,9 @@ DEFAULT_MAX_BODY = 100 * 1024 * 1024
 # Seconds of silence after which a client is taken for one to whom the server speaks first: ssh waits a
 # minute or more for that, browsers send at once.
 DEFAULT_FALLBACK_WAIT = 2
+
+# Each serving process costs some 20 MB; more than there are CPUs gain nothing.
+MAX_PROCESSES = 256
 
 
 class Position(NamedTuple):
@@ -106,7 +110,8 @@ class MountConfig(NamedTuple):
 
 
 class VhostConfig(NamedTuple):
-    """One entry of `vhosts`; `name` is in lower case, `port` is 0 on a unix socket."""
+    """One entry of `vhosts`; `name` is in lower case, `port` is 0 on a unix socket, and with `listen_fd` only
+    what redirects say."""
 
     name: str = "default"
     port: int = 0
@@ -115,6 +120,7 @@ class VhostConfig(NamedTuple):
     unix_socket_perms: str = ""
     noipv6: bool = False
     ipv6only: Optional[bool] = None
+    listen_fd: str = ""
     fo_listen_queue: int = 0
     strict_host_check: bool = False
     proxy_protocol_from: Tuple[str, ...] = ()
@@ -207,6 +213,11 @@ class GlobalConfig(NamedTuple):
     where: Position = NOWHERE
     path: str = "global"
     positions: Mapping[str, Position] = NO_POSITIONS
+
+    @property
+    def processes(self) -> int:
+        """How many processes shall serve: `count_processes`, or for "auto" one for each CPU that is ours."""
+        return self.count_processes or min(len(os.sched_getaffinity(0)), MAX_PROCESSES)
 
 
 class Config(NamedTuple):

@@ -100,7 +100,9 @@ def _read_vhost(node: Node, path: str, report: Report) -> Optional[VhostConfig]:
         return None
     fatal_before = report.fatal
     fields = _read_keys(node, "vhost", path, report)
-    if "port" not in fields.positions and not fields.values.get("unix_socket"):
+    if "port" not in fields.positions and fields.values.get("listen_fd"):
+        fields.values["port"] = 443 if fields.values.get("host_ssl_cert") else 80
+    elif "port" not in fields.positions and not fields.values.get("unix_socket"):
         report.refuse(node, path, 'Port required (eg, 443): write "port": "443", or "unix-socket": "1" with '
                                   'the path of a socket as "interface"')
     if fields.values.get("noipv6") and fields.values.pop("ipv6only", None):

@@ -72,7 +72,7 @@ class Root:
         if self._fd < 0 or self._clock() >= self._look_at:
             self._look()
         if not relative or relative[0] == "/" or ".." in relative or "\0" in relative:
-            relative = _plain(relative)
+            relative = plain(relative)
         name = relative.encode() if relative.isascii() else _encoded(relative)
         opener = self._opener
         if opener is None:
@@ -143,7 +143,7 @@ def walk(root: int, name: bytes) -> int:
             os.close(directory)
 
 
-def _plain(relative: str) -> str:
+def plain(relative: str) -> str:
     """`relative` if it names something beneath the root, "." for nothing; OSError for all else."""
     if "\0" in relative:
         raise _error(errno.ENOENT, relative)

@@ -24,7 +24,7 @@ from lwsws import log
 from lwsws.config.model import MountConfig
 from lwsws.core.exchange import Exchange, Field, HttpError
 from lwsws.core.handler import Handler
-from lwsws.handlers.beneath import Root
+from lwsws.handlers.archive import open_root
 from lwsws.handlers.mime import find_type, normalise_extra, suffix_of
 from lwsws.handlers.openfile import OpenFile, content_range, refusal, send_piece, send_pieces
 from lwsws.handlers.precompressed import Siblings, choose_coding
@@ -61,7 +61,7 @@ class FileHandler(Handler):
     """Serves the files beneath one directory, as one mount configures it."""
 
     def __init__(self, mount: MountConfig, clock: Callable[[], float] = time.monotonic) -> None:
-        self.root = Root(mount.origin.target, mount.follow_symlinks, clock)
+        self.root = open_root(mount.origin.target, mount.follow_symlinks, clock)
         self._default = mount.default.strip("/") or DEFAULT_FILE
         self._dotfiles = mount.dotfiles
         self._extra = normalise_extra(dict(mount.extra_mimetypes))

@@ -11,13 +11,14 @@ import os
 import stat
 from typing import Callable, Dict, List, Optional, Tuple
 
+from lwsws import archive
 from lwsws.config.keys import SERVED_ORIGINS
 from lwsws.config.model import Config, MountConfig
 from lwsws.core.errorpage import error_page
 from lwsws.core.exchange import Exchange
 from lwsws.core.vhost import VhostSet
 from lwsws.handlers.file import DEFAULT_FILE
-from lwsws.net.addresses import address_family
+from lwsws.net.bind import address_family
 from lwsws.net.reactor import Reactor
 from lwsws.server.ask import Outcome, ask
 from lwsws.server.build import Listening, Site, look, prepare
@@ -84,7 +85,8 @@ class Explainer:
         # Endpoints with the same vhosts give the same answer.
         alike: Dict[Tuple[int, ...], List[int]] = {}
         for index, listening in enumerate(self.site.listening):
-            if reaches(question, listening.endpoint):
+            ports = [vhost.port for vhost in listening.configs]
+            if reaches(question, listening.endpoint, ports):
                 alike.setdefault(tuple(map(id, listening.configs)), []).append(index)
         if not alike:
             self._say("listener", self._no_listener(question))
@@ -233,8 +235,11 @@ def file_path(mount: MountConfig, rest: str) -> str:
 def why_refused(mount: MountConfig, rest: str, path: str) -> str:
     """What about the file at `path` is a reason not to serve it, for people; "" if nothing is."""
     root = mount.origin.target
-    if not os.path.isdir(root):
+    if not archive.is_directory(root):
         return f"there is no directory {root}"
+    place = archive.find(path)
+    if place is not None and place.exists:
+        return ""   # what may be wrong in a file system cannot be in the archive
     if not os.path.lexists(path):
         return "there is no such file" + (", the default of its directory" if rest.endswith("/") else "")
     inside, real = os.path.realpath(root), os.path.realpath(path)

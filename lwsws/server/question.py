@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import NamedTuple, Sequence, Tuple
+from typing import Collection, NamedTuple, Sequence, Tuple
 from urllib.parse import quote
 
 from lwsws.config.model import VhostConfig
-from lwsws.net.addresses import address_family, interface_addresses
-from lwsws.server.endpoints import Endpoint
+from lwsws.net.bind import address_family, interface_addresses
+from lwsws.net.listening import Endpoint
 from lwsws.wire.target import parse_host
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -105,8 +105,13 @@ def _unix_vhost(vhosts: Sequence[VhostConfig], text: str) -> Tuple[VhostConfig, 
     raise Unaskable(f"no vhost listens on {UNIX}{text}" + (f"; there is {known}" if known else ""))
 
 
-def reaches(question: Question, endpoint: Endpoint) -> bool:
-    """Whether `question` may arrive at `endpoint`; names are not looked up, they may lead to any address."""
+def reaches(question: Question, endpoint: Endpoint, ports: Collection[int] = ()) -> bool:
+    """Whether `question` may arrive at `endpoint`; names are not looked up, they may lead to any address.
+
+    Where a socket that systemd passes listens, only the `port` of its vhosts tells: `ports`.
+    """
+    if endpoint.name and not question.unix_path:
+        return question.port in ports
     if question.unix_path or endpoint.path:
         return endpoint.path == question.unix_path
     family = address_family(question.literal)

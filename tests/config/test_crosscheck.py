@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -150,14 +150,44 @@ def test_address_families() -> None:
     assert address(vhost()._replace(ipv6only=True)).families == {"IPv6"}
 
 
+PASSED = VhostConfig(name="a", port=80, listen_fd="web")
+
+
+def test_vhosts_share_a_socket_that_is_passed() -> None:
+    assert check(PASSED, PASSED._replace(name="b"), vhost("a"), SOCKET,
+                 PASSED._replace(listen_fd="secure", host_ssl_cert="/crt", host_ssl_key="/key")) == []
+    fault, = check(PASSED, PASSED)
+    assert '"a" is already the name of vhosts[0]' in fault.reason
+    fault, = check(PASSED, PASSED._replace(name="b", host_ssl_cert="/crt", host_ssl_key="/key"))
+    assert fault.fatal
+    assert "on passed socket web, vhosts[1] has TLS" in fault.reason
+
+
+@pytest.mark.parametrize("keys, path, fatal", [
+    ({"interface": "lo"}, "interface", True),
+    ({"interface": "/run/a.sock", "unix_socket": True}, "unix-socket", True),
+    ({"listen_fd": "a:b"}, "listen-fd", True),
+    ({"listen_fd": "w\u00e4b"}, "listen-fd", True),
+    ({"listen_fd": "a" * 256}, "listen-fd", True),
+    ({"listen_fd": "a\n"}, "listen-fd", True),
+    ({"noipv6": True}, "noipv6", False),
+    ({"ipv6only": False}, "ipv6only", False),
+    ({"unix_socket_perms": "a:b"}, "unix-socket-perms", False),
+    ({"fo_listen_queue": 5}, "fo-listen-queue", False),
+])
+def test_what_does_not_go_with_a_passed_socket(keys: Dict[str, Any], path: str, fatal: bool) -> None:
+    fault, = check(PASSED._replace(**keys))
+    assert (fault.path, fault.fatal) == (f"vhosts[0].{path}", fatal)
+
+
 def test_pending_names_what_is_not_served_yet() -> None:
     loaded = parse_text("""{ "global": { "sandbox": "1", "timeout-secs": 4, "init-ssl": "yes" },
-      "vhosts": [ { "port": 443, "host-ssl-cert": "/c", "mounts": [
+      "vhosts": [ { "port": 443, "host-ssl-cert": "/c", "enable-client-ssl": "1", "mounts": [
         { "mountpoint": "/", "origin": "file:///x", "cgi-timeout": 3 },
         { "mountpoint": "/c", "origin": "cgi:///x" } ] } ] }""", "f")
     assert loaded.config is not None
     assert [str(remark) for remark in pending(loaded.config)] == [
-        "f:1:26: global.sandbox: is not served by this version yet",
+        "f:2:78: vhosts[0].enable-client-ssl: is not served by this version yet",
         "f:3:68: vhosts[0].mounts[0].cgi-timeout: is not served by this version yet",
         "f:4:41: vhosts[0].mounts[1].origin: cgi:// is not served by this version yet"]
 

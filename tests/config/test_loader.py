@@ -287,6 +287,13 @@ def test_a_unix_socket_needs_no_port() -> None:
     assert (vhost.port, vhost.unix_socket, vhost.interface) == (0, True, "/run/x.sock")
 
 
+def test_a_passed_socket_needs_no_port() -> None:
+    vhosts = sound(parse_text("""{"vhosts": [
+        {"listen-fd": "web"}, {"name": "b", "listen-fd": "web", "port": 8080},
+        {"name": "c", "listen-fd": "s", "host-ssl-cert": "/c", "host-ssl-key": "/k"}]}""")).vhosts
+    assert [(vhost.listen_fd, vhost.port) for vhost in vhosts] == [("web", 80), ("web", 8080), ("s", 443)]
+
+
 def test_mutated_configurations_never_raise() -> None:
     """Whatever a file holds, the result is a configuration or fatal faults, each on one line."""
     rng = random.Random(2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from lwsws.config.model import NOWHERE, Fault, Position
+from lwsws.config.model import MAX_PROCESSES, NOWHERE, Fault, GlobalConfig, Position
 
 
 @pytest.mark.parametrize("position, path, text", [
@@ -22,3 +24,10 @@ def test_fault_text(position: Position, path: str, text: str) -> None:
 def test_fault_text_is_one_printable_line() -> None:
     fault = Fault(Position("a\nb", 1, 2), "k\x1b[31m", "x\r\ny\u2028z \udce9 ü", False)
     assert str(fault) == r"a\nb:1:2: k\x1b[31m: x\r\ny\u2028z \udce9 ü"
+
+
+def test_processes_are_as_many_as_given_or_one_for_each_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GlobalConfig(count_processes=3).processes == 3
+    assert GlobalConfig(count_processes=0).processes == min(len(os.sched_getaffinity(0)), MAX_PROCESSES)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(1000)))
+    assert GlobalConfig(count_processes=0).processes == MAX_PROCESSES

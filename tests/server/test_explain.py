@@ -13,6 +13,8 @@ from lwsws.core.protocol import Protocol
 from lwsws.core.session import HttpRequest, HttpSession
 from lwsws.server.explain import explain
 from lwsws.server.plugins import Plugins
+from lwsws.server.verify import verify
+from tests.support.archives import run_from, write_archive
 from tests.support.certificates import Certificates, Pair
 from tests.support.docroot import file_mount, make_docroot, open_fds
 from tests.support.peer import Bench, load_config, write_config
@@ -75,6 +77,7 @@ def vhosts(home: Path, docroot: Path, pair: Pair) -> List[Dict[str, Any]]:
         {"name": "faulty.test", "port": "7686", **raw, "listen-accept-protocol": "none-such"},
         {"name": "one.test", "port": "7684", "interface": "127.0.0.1", "mounts": [root]},
         {"name": "two.test", "port": "7684", "interface": "127.0.0.2", "mounts": [root]},
+        {"name": "passed.test", "port": "7687", "listen-fd": "web", "mounts": [root]},
     ]
 
 
@@ -153,6 +156,23 @@ def test_unix_sockets(site: Site) -> None:
     assert "listener  unix:/u.sock\nvhost     u.test" in told
     assert "answer    200 OK" in told
     assert "vhost     v.test" in site.ask_refused(f"unix:{site.home}/u.sock:http://v.test/")
+
+
+def test_a_socket_that_is_passed(site: Site) -> None:
+    told = site.ask("http://passed.test:7687/plain.txt")
+    assert "listener  systemd:web\nvhost     passed.test" in told
+    assert "answer    200 OK" in told
+
+
+def test_pages_inside_the_archive_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_archive(tmp_path / "x.pyz", {"share/a.txt": b"text", "share/sub/b.txt": b""})
+    run_from(monkeypatch, path)
+    vhost = {"name": "a.test", "port": "7681", "mounts": [file_mount("/", path / "share")]}
+    site = Site(load_config(write_config(tmp_path / "etc", [vhost])), tmp_path)
+    assert "file      /x.pyz/share/a.txt\nanswer    200 OK\n" in site.ask("http://a.test:7681/a.txt")
+    assert "404 Not Found: there is no such file\n" in site.ask_refused("http://a.test:7681/b.txt")
+    assert "404 Not Found: there is no such file, the default" in site.ask_refused("http://a.test:7681/sub/")
+    assert verify(site.config) == []
 
 
 def test_over_tls(site: Site) -> None:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from lwsws.config.model import VhostConfig
-from lwsws.server.endpoints import Endpoint
+from lwsws.net.listening import Endpoint
 from lwsws.server.question import Question, Unaskable, reaches, read_url
 
 INET = VhostConfig(name="a.test", port=7681)
@@ -119,6 +119,14 @@ SOCKET = Endpoint(socket.AF_UNIX, "", 0, path="/run/u.sock")
 ])
 def test_which_endpoints_a_question_may_reach(url: str, endpoint: Endpoint, expected: bool) -> None:
     assert reaches(question(url), endpoint) is expected
+
+
+@pytest.mark.parametrize("url, expected", [
+    ("http://any.test:81/", True), ("http://[::1]:81/", True), ("http://any.test:82/", False),
+    ("unix:/run/u.sock:/", False)])
+def test_a_passed_socket_is_known_by_the_ports_of_its_vhosts_only(url: str, expected: bool) -> None:
+    endpoint = Endpoint(socket.AF_UNSPEC, "", 0, name="web")
+    assert reaches(question(url), endpoint, [80, 81]) is expected
 
 
 def test_link_local_addresses_are_compared_without_their_scope() -> None:
