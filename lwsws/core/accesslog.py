@@ -5,7 +5,7 @@
 Everything that comes from the peer is escaped, so no request can break out of its quotes or its
 line (LESSONS 3.36).  Bytes are those of the body that were handed to the peer.  Lines are gathered
 and written once a pass of the reactor with O_APPEND, whole lines only.  A full disk never
-stops serving: lines are then counted and dropped, and the loss is reported once a minute.
+stops serving: lines are then counted and dropped, and the loss is reported once a minute, and at the end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Callable, List
 
 from lwsws import log
 from lwsws.net.reactor import Reactor
+from lwsws.net.regular_file import open_log_file
 from lwsws.wire.http1_request import Request
 
 # Everything but printable ASCII, and what has a meaning inside the quotes.
@@ -32,8 +33,8 @@ COMPLAINT_INTERVAL = 60
 # the privileges are dropped.
 STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
-# Group may read (logrotate, log shippers), others may not: it holds addresses and URLs.
-MODE = 0o640
+# What opens the log at a path for appending, or raises OSError.
+Opener = Callable[[str], int]
 
 
 def escape(text: str) -> str:
@@ -67,14 +68,16 @@ def bad_request_tail(status: int, sent: int) -> str:
 class AccessLog:
     """One access log file; several vhosts may share it."""
 
-    __slots__ = ("path", "_reactor", "_wall_clock", "_fd", "_pending", "_lost", "_complained",
+    __slots__ = ("path", "_reactor", "_wall_clock", "_opener", "_fd", "_pending", "_lost", "_complained",
                  "_second", "_stamp")
 
-    def __init__(self, path: str, reactor: Reactor, wall_clock: Callable[[], float] = time.time) -> None:
-        """Open (or create) the log at `path`; OSError if that fails."""
+    def __init__(self, path: str, reactor: Reactor, wall_clock: Callable[[], float] = time.time,
+                 opener: Opener = open_log_file) -> None:
+        """Open (or create) the log at `path` by `opener`, as also later; OSError if that fails."""
         self.path = path
         self._reactor = reactor
         self._wall_clock = wall_clock
+        self._opener = opener
         self._pending: List[str] = []
         self._lost = 0
         self._complained = -float(COMPLAINT_INTERVAL)
@@ -85,9 +88,7 @@ class AccessLog:
     def _open(self) -> int:
         if self.path in STREAMS:
             return os.dup(STREAMS[self.path])
-        # O_NOFOLLOW: a log directory writable by others must not make us append to any file.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(self.path, flags, MODE)
+        return self._opener(self.path)
 
     def write(self, peer: str, user: str, tail: str) -> None:
         """Log one exchange of `peer`; `tail` is from `line_tail`."""
@@ -130,7 +131,7 @@ class AccessLog:
         self._lost += lines
         now = self._reactor.now
         if now - self._complained >= COMPLAINT_INTERVAL:
-            log.err(f"access log {self.path}: {why}; {self._lost} lines lost")
+            log.err(f"access log {self.path}: {why}; {self._lost} line{'s' if self._lost != 1 else ''} lost")
             self._complained = now
             self._lost = 0
 
@@ -146,6 +147,9 @@ class AccessLog:
         self._fd = fresh
 
     def close(self) -> None:
-        """Write what is left and close the file."""
+        """Write what is left and close the file; lines that were lost and not told of are told of now."""
         self.flush()
         os.close(self._fd)
+        if self._lost:
+            log.err(f"access log {self.path}: {self._lost} more line{'s' if self._lost != 1 else ''} lost")
+            self._lost = 0

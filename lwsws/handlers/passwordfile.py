@@ -102,10 +102,14 @@ class PasswordFile:
     unreadable or too big, nobody gets in.
     """
 
-    __slots__ = ("path", "failures", "verified", "_clock", "_next_look", "_state", "_users", "_hashes")
+    __slots__ = ("path", "failures", "verified", "_clock", "_read", "_next_look", "_state", "_users",
+                 "_hashes")
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic,
+                 read: Callable[[str, int], bytes] = read_regular_file) -> None:
+        """`read` gets the content of a file of at most so many bytes, or raises OSError."""
         self.path = path
+        self._read = read
         self.failures = Failures(clock)
         self.verified = Verified(clock)
         self._clock = clock
@@ -121,7 +125,7 @@ class PasswordFile:
             return
         self._next_look = now + LOOK_INTERVAL
         try:
-            data = read_regular_file(self.path, MAX_FILE_BYTES)
+            data = self._read(self.path, MAX_FILE_BYTES)
         except OSError as error:
             self._lock_out(error.strerror or str(error))
             return

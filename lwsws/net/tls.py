@@ -17,6 +17,7 @@ from __future__ import annotations
 import ssl
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from lwsws.net.regular_file import FileState
 from lwsws.net.tls_files import (
     ALPN,
     CA,
@@ -25,9 +26,8 @@ from lwsws.net.tls_files import (
     CURVE,
     KEY,
     OPTIONS,
-    FileState,
+    PemFiles,
     TlsError,
-    read_pem,
 )
 from lwsws.net.tls_object import NamedObject
 from lwsws.wire.certificate import Certificate
@@ -87,7 +87,7 @@ class ClientSettings(NamedTuple):
 
 
 Settings = Union[ServerSettings, ClientSettings]
-Step = Callable[[ssl.SSLContext, Settings], None]
+Step = Callable[[ssl.SSLContext, Settings, PemFiles], None]
 
 
 class ServerTls:
@@ -112,20 +112,21 @@ class ServerTls:
 # Contexts.
 
 
-def server_context(settings: ServerSettings) -> ssl.SSLContext:
-    """The context for connections that we accept; TlsError if it cannot be had."""
-    context, faults = try_server_context(settings)
+def server_context(settings: ServerSettings, files: Optional[PemFiles] = None) -> ssl.SSLContext:
+    """The context for connections that we accept, of what `files` reads; TlsError if it cannot be had."""
+    context, faults = try_server_context(settings, files)
     if faults:
         raise faults[0]
     return context
 
 
-def try_server_context(settings: ServerSettings) -> Tuple[ssl.SSLContext, List[TlsError]]:
+def try_server_context(settings: ServerSettings,
+                       files: Optional[PemFiles] = None) -> Tuple[ssl.SSLContext, List[TlsError]]:
     """The same with all that is wrong, in which case the context is of no use."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # RFC 8446 4.6.1 leaves the number to us; OpenSSL would send two, and a browser uses one.
     context.num_tickets = 1
-    faults = _configure(context, settings)
+    faults = _configure(context, settings, files or PemFiles())
     if settings.client_certificates:
         _demand_certificates(context)
     if settings.alpn:
@@ -135,44 +136,50 @@ def try_server_context(settings: ServerSettings) -> Tuple[ssl.SSLContext, List[T
     return context, faults
 
 
-def client_context(settings: ClientSettings) -> ssl.SSLContext:
+def client_context(settings: ClientSettings, files: Optional[PemFiles] = None) -> ssl.SSLContext:
     """The context for connections that we make, which checks certificate and name; TlsError as above."""
-    context, faults = try_client_context(settings)
+    context, faults = try_client_context(settings, files)
     if faults:
         raise faults[0]
     return context
 
 
-def try_client_context(settings: ClientSettings) -> Tuple[ssl.SSLContext, List[TlsError]]:
+def try_client_context(settings: ClientSettings,
+                       files: Optional[PemFiles] = None) -> Tuple[ssl.SSLContext, List[TlsError]]:
     """The same with all that is wrong, in which case the context is of no use."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    faults = _configure(context, settings)
+    faults = _configure(context, settings, files or PemFiles())
     context.set_alpn_protocols(["http/1.1"])
     if not settings.ca:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context, faults
 
 
-def _configure(context: ssl.SSLContext, settings: Settings) -> List[TlsError]:
+def _configure(context: ssl.SSLContext, settings: Settings, files: PemFiles) -> List[TlsError]:
     """Do what contexts of both kinds need; returns all that is wrong."""
-    faults = _apply(context, settings, (_set_options, _set_ciphers, _set_curve, _load_ca))
-    unusable = _apply(context, settings, (_look_at_certificate,))
+
+    def apply(*steps: Step) -> List[TlsError]:
+        return _apply(steps, context, settings, files)
+
+    faults = apply(_set_options, _set_ciphers, _set_curve, _load_ca)
+    unusable = apply(_look_at_certificate)
     if not unusable or settings.key != settings.certificate:
-        unusable += _apply(context, settings, (_look_at_key,))
-    return faults + (unusable or _apply(context, settings, (_load_pair,)))
+        unusable += apply(_look_at_key)
+    return faults + (unusable or apply(_load_pair))
 
 
-def _apply(context: ssl.SSLContext, settings: Settings, steps: Sequence[Step]) -> List[TlsError]:
+def _apply(steps: Sequence[Step], context: ssl.SSLContext, settings: Settings,
+           files: PemFiles) -> List[TlsError]:
     faults = []
     for step in steps:
         try:
-            step(context, settings)
+            step(context, settings, files)
         except TlsError as error:
             faults.append(error)
     return faults
 
 
-def _set_options(context: ssl.SSLContext, settings: Settings) -> None:
+def _set_options(context: ssl.SSLContext, settings: Settings, _files: PemFiles) -> None:
     """Versions and option bits; as in the original, what is cleared is cleared though it is set as well."""
     wanted = settings.options_set & ~settings.options_clear
     # Python's own choice has OP_CIPHER_SERVER_PREFERENCE among others.
@@ -192,7 +199,7 @@ def _set_options(context: ssl.SSLContext, settings: Settings) -> None:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
 
 
-def _set_ciphers(context: ssl.SSLContext, settings: Settings) -> None:
+def _set_ciphers(context: ssl.SSLContext, settings: Settings, _files: PemFiles) -> None:
     try:
         context.set_ciphers(settings.ciphers or DEFAULT_CIPHERS)
     except ssl.SSLError:
@@ -200,7 +207,7 @@ def _set_ciphers(context: ssl.SSLContext, settings: Settings) -> None:
         raise TlsError(CIPHERS, f"{reason}: `openssl ciphers -v` lists those it has") from None
 
 
-def _set_curve(context: ssl.SSLContext, settings: Settings) -> None:
+def _set_curve(context: ssl.SSLContext, settings: Settings, _files: PemFiles) -> None:
     if not settings.curve:
         return
     try:
@@ -210,17 +217,17 @@ def _set_curve(context: ssl.SSLContext, settings: Settings) -> None:
         raise TlsError(CURVE, f"{reason}: write one name, such as prime256v1 or secp384r1") from None
 
 
-def _look_at_certificate(_context: ssl.SSLContext, settings: Settings) -> None:
+def _look_at_certificate(_context: ssl.SSLContext, settings: Settings, files: PemFiles) -> None:
     if settings.certificate:
-        read_pem(CERTIFICATE, settings.certificate)
+        files.content(CERTIFICATE, settings.certificate)
 
 
-def _look_at_key(_context: ssl.SSLContext, settings: Settings) -> None:
+def _look_at_key(_context: ssl.SSLContext, settings: Settings, files: PemFiles) -> None:
     if settings.certificate:
-        read_pem(KEY, settings.key)
+        files.content(KEY, settings.key)
 
 
-def _load_pair(context: ssl.SSLContext, settings: Settings) -> None:
+def _load_pair(context: ssl.SSLContext, settings: Settings, files: PemFiles) -> None:
     certificate, key = settings.certificate, settings.key
     if not certificate:
         return
@@ -230,21 +237,23 @@ def _load_pair(context: ssl.SSLContext, settings: Settings) -> None:
                             "password: `openssl pkey -in OLD -out NEW` takes it off")
 
     try:
-        context.load_cert_chain(certificate, key, password=refuse)
+        with files.in_memory(certificate) as one, files.in_memory(key) as other:
+            context.load_cert_chain(one, other, password=refuse)
     except ssl.SSLError as error:
-        raise _pair_fault(certificate, key, error) from None
+        raise _pair_fault(certificate, key, error, files) from None
     except OSError as error:
         raise TlsError(CERTIFICATE, f"cannot read {certificate!r} and {key!r}: {error.strerror}",
                        error.errno or 0) from None
 
 
-def _pair_fault(certificate: str, key: str, error: ssl.SSLError) -> TlsError:
+def _pair_fault(certificate: str, key: str, error: ssl.SSLError, files: PemFiles) -> TlsError:
     """What is wrong with a pair, of which OpenSSL says `error`."""
     # A key of another kind than the certificate's finds no certificate to go with.
     if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         return TlsError(KEY, f"{key!r} is not the key of the certificate in {certificate!r}")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate)
+        with files.in_memory(certificate) as name:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(name)
     except (ssl.SSLError, OSError):
         return TlsError(CERTIFICATE, f"the certificate in {certificate!r} is damaged ({describe(error)})")
     if not error.reason:
@@ -261,14 +270,15 @@ def describe(error: ssl.SSLError) -> str:
     return text.partition("] ")[2].partition(" (_ssl")[0] or text
 
 
-def _load_ca(context: ssl.SSLContext, settings: Settings) -> None:
+def _load_ca(context: ssl.SSLContext, settings: Settings, files: PemFiles) -> None:
     # For connections that we accept, also where clients need no certificate: OpenSSL completes the chain
     # that it sends from these, as it does for the original.
     if not settings.ca:
         return
-    read_pem(CA, settings.ca)
+    files.content(CA, settings.ca)
     try:
-        context.load_verify_locations(settings.ca)
+        with files.in_memory(settings.ca) as name:
+            context.load_verify_locations(name)
     except (ssl.SSLError, OSError) as error:
         reason = describe(error) if isinstance(error, ssl.SSLError) else error.strerror
         raise TlsError(CA, f"cannot load the authorities in {settings.ca!r}: {reason}") from None

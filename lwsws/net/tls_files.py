@@ -1,10 +1,11 @@
-"""The PEM files of TLS: what is in them, what is wrong with them, and whether they have changed.
+"""The PEM files of TLS: what is in them, what is wrong with them, and how OpenSSL gets them.
 
 OpenSSL reads certificates and keys itself, by path, and says little about what it does not like ("PEM
-lib").  So the files are read here before, which gives faults that name the file and the remedy.  Files that
-could block, such as a FIFO, are not opened by OpenSSL at all.
+lib").  So the files are read here, once, which gives faults that name the file and the remedy, and OpenSSL
+reads the very same bytes from memory (LESSONS T9): a file that blocks, or is exchanged meanwhile, or that
+only the parent process may read, makes no difference to it.
 
-    file_states(paths)          changes when one of the files does, or the way to it
+    PemFiles(read)              reads each file once
     leaf_certificate(path)      dates and names of the first certificate in the file
 """
 
@@ -13,8 +14,10 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-from typing import Sequence, Tuple
+from contextlib import contextmanager
+from typing import Callable, Dict, Iterator, Optional
 
+from lwsws.net.memory_file import has_memory_files, memory_file, name_of
 from lwsws.net.regular_file import NotRegular, TooLarge, read_regular_file
 from lwsws.wire.certificate import Certificate, read_certificate
 
@@ -33,7 +36,8 @@ _LABELS = {
 }
 _LABELS[CA] = _LABELS[CERTIFICATE]
 
-FileState = Tuple[int, ...]
+# What reads a file of at most so many bytes, with errors as of read_regular_file().
+Read = Callable[[str, int], bytes]
 
 
 class TlsError(Exception):
@@ -60,20 +64,48 @@ class TlsError(Exception):
         return self.errno in (errno.EACCES, errno.EPERM)
 
 
-def read_pem(part: str, path: str) -> bytes:
-    """The content of the file at `path`, in which there is what `part` needs; TlsError if not."""
-    data = _read(part, path)
-    labels, what = _LABELS[part]
-    if any(label in data for label in labels):
-        return data
-    hint = "PEM is needed, and this is probably DER: `openssl x509` and `openssl pkey` convert it" \
-        if data.startswith(b"\x30") else "it is not PEM, or holds something else"
-    raise TlsError(part, f"there is no {what} in {path!r}: {hint}")
+class PemFiles:
+    """The files that one context is made of: each is read once, so that what was looked at is what is used.
+
+    Of use for one attempt; keys should not stay in memory.
+    """
+
+    def __init__(self, read: Read = read_regular_file) -> None:
+        """`read` may be that of a Keeper."""
+        self._read = read
+        self._contents: Dict[str, bytes] = {}
+
+    def content(self, part: str, path: str) -> bytes:
+        """The content of the file at `path`, in which there is what `part` needs; TlsError if not."""
+        if path not in self._contents:
+            self._contents[path] = _content(part, path, self._read)
+        data = self._contents[path]
+        labels, what = _LABELS[part]
+        if any(label in data for label in labels):
+            return data
+        hint = "PEM is needed, and this is probably DER: `openssl x509` and `openssl pkey` convert it" \
+            if data.startswith(b"\x30") else "it is not PEM, or holds something else"
+        raise TlsError(part, f"there is no {what} in {path!r}: {hint}")
+
+    @contextmanager
+    def in_memory(self, path: str) -> Iterator[str]:
+        """A name by which OpenSSL can open what was read from `path`; OSError.
+
+        Where there are no files in memory it is `path` itself.
+        """
+        if not has_memory_files():
+            yield path
+            return
+        fd = memory_file("lwsws-pem", self._contents[path])
+        try:
+            yield name_of(fd)
+        finally:
+            os.close(fd)
 
 
-def _read(part: str, path: str) -> bytes:
+def _content(part: str, path: str, read: Read) -> bytes:
     try:
-        return read_regular_file(path, MAX_FILE_BYTES)
+        return read(path, MAX_FILE_BYTES)
     except NotRegular:
         raise TlsError(part, f"{path!r} is not a file") from None
     except TooLarge as error:
@@ -85,30 +117,15 @@ def _read(part: str, path: str) -> bytes:
         raise TlsError(part, f"cannot read {path!r}: {reason}", error.errno or errno.EIO) from None
 
 
-def leaf_certificate(path: str) -> Certificate:
+def leaf_certificate(path: str, files: Optional[PemFiles] = None) -> Certificate:
     """The first certificate in the file at `path`, which is the server's own (RFC 8446 4.4.2).
 
     TlsError if it cannot be read.
     """
-    data = read_pem(CERTIFICATE, path)
+    data = (files or PemFiles()).content(CERTIFICATE, path)
     starts = [data.find(label) + len(label) for label in _LABELS[CERTIFICATE][0] if label in data]
     text = data[min(starts):].partition(b"-----")[0].decode("latin-1")
     try:
         return read_certificate(ssl.PEM_cert_to_DER_cert(ssl.PEM_HEADER + text + ssl.PEM_FOOTER))
     except ValueError as error:
         raise TlsError(CERTIFICATE, f"cannot take apart the certificate in {path!r}: {error}") from None
-
-
-def file_states(paths: Sequence[str]) -> Tuple[FileState, ...]:
-    """What tells versions of the files at `paths` apart, be they changed, replaced, or made readable."""
-    return tuple(map(_file_state, paths))
-
-
-def _file_state(path: str) -> FileState:
-    try:
-        info = os.stat(path)
-    except OSError as error:
-        return (error.errno or errno.EIO,)
-    # st_ctime_ns tells of an access list, too; the mode is there for clocks that tick slowly.
-    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns,
-            info.st_mode, info.st_uid, info.st_gid)

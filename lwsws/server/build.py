@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Op
 from lwsws.config.crosscheck import pending
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, ProtocolConfig, VhostConfig
 from lwsws.config.values import says_yes
-from lwsws.core.accesslog import AccessLog
+from lwsws.core.accesslog import STREAMS, AccessLog
 from lwsws.core.answers import Answers, Room
 from lwsws.core.context import Limits
 from lwsws.core.handler import Handler
@@ -28,9 +28,11 @@ from lwsws.core.vhost import STS_FIELD, Fields, HeaderSet, MountPoint, Vhost
 from lwsws.handlers.file import FileHandler
 from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
+from lwsws.net.keeper import LOG, READ, Keeper, OwnKeeper
+from lwsws.net.listening import Endpoint
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
-from lwsws.server.endpoints import Endpoint, share
+from lwsws.server.endpoints import share
 from lwsws.server.gates import Reception, Served, receive
 from lwsws.server.plugin_server import PluginServer
 from lwsws.server.plugins import BUNDLED, Plugins, plugin_directories
@@ -102,14 +104,15 @@ class Prepared(NamedTuple):
         return [vhost.tls for vhost, _ in self.built if vhost.tls is not None]
 
 
-def prepare(config: Config, reactor: Reactor, default_plugins: str = "") -> Prepared:
+def prepare(config: Config, reactor: Reactor, default_plugins: str = "",
+            keeper: Optional[Keeper] = None) -> Prepared:
     """Make everything that `config` asks for, but its protocols; `default_plugins` is a further plugin
-    directory.
+    directory.  `keeper` opens the files, also later.
 
     OSError if an access log cannot be opened, BuildError if a certificate cannot be used.
     """
     preload(config, default_plugins)
-    shared = Shared(reactor)
+    shared = Shared(reactor, keeper)
     built = []
     for vhost in config.vhosts:
         ordinary = in_the_clear = build_vhost(vhost, config.globals, shared)
@@ -195,8 +198,9 @@ class Shared:
     """What several vhosts and mounts use together: one access log a file, one password file a path, and the
     protocols of each vhost, which come later."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, keeper: Optional[Keeper] = None) -> None:
         self.reactor = reactor
+        self.keeper: Keeper = keeper or OwnKeeper()
         self.access_logs: Dict[str, AccessLog] = {}
         self.password_files: Dict[str, PasswordFile] = {}
         self._protocols: Dict[str, Dict[str, Protocol]] = {}
@@ -205,7 +209,9 @@ class Shared:
     def access_log(self, path: str) -> Optional[AccessLog]:
         """The log at `path`, opened once; None for no path."""
         if path and path not in self.access_logs:
-            self.access_logs[path] = AccessLog(path, self.reactor)
+            self.access_logs[path] = AccessLog(path, self.reactor, opener=self.keeper.open_log)
+            if path not in STREAMS:
+                self.keeper.allow(LOG, path)
         return self.access_logs.get(path)
 
     def password_file(self, path: str) -> PasswordFile:
@@ -213,7 +219,8 @@ class Shared:
         # Imported here: hashing is loaded only by a configuration that uses it.
         from lwsws.handlers.basicauth import PasswordFile
         if path not in self.password_files:
-            self.password_files[path] = PasswordFile(path, self.reactor.clock)
+            self.keeper.allow(READ, path)
+            self.password_files[path] = PasswordFile(path, self.reactor.clock, self.keeper.read)
         return self.password_files[path]
 
     def protect(self, path: str, inner: Handler) -> Handler:
@@ -280,7 +287,8 @@ def place_of(vhost: VhostConfig) -> str:
 def build_limits(settings: GlobalConfig) -> Limits:
     """What roles obey of the `global` settings."""
     return Limits(settings.timeout_secs, settings.send_timeout, settings.max_head_bytes,
-                  settings.reject_service_keywords)
+                  settings.reject_service_keywords, ip_connections=settings.ip_limit_wsi,
+                  ip_requests=settings.ip_limit_ah)
 
 
 def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> Vhost:
@@ -295,17 +303,20 @@ def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> V
     built.upgrades = shared.websockets(vhost, settings)
     built.allow_sni_mismatch = vhost.allow_sni_mismatch and not vhost.apply_listen_accept
     if vhost.host_ssl_cert:
-        built.tls = build_tls(vhost, settings)
+        built.tls = build_tls(vhost, settings, shared.keeper)
     return built
 
 
-def build_tls(vhost: VhostConfig, settings: GlobalConfig) -> ServerTls:
+def build_tls(vhost: VhostConfig, settings: GlobalConfig, keeper: Keeper) -> ServerTls:
     """The TLS side of `vhost`; BuildError if its files are of no use."""
     # Imported here: a server without TLS need not load ssl.
     from lwsws.net.tls_files import TlsError
     from lwsws.server.certificates import load_tls
     try:
-        return load_tls(vhost, settings)
+        tls = load_tls(vhost, settings, keeper)
+        for path in tls.settings.files:
+            keeper.allow(READ, path)
+        return tls
     except TlsError as error:
         raise BuildError(f"{vhost.where}: {vhost.path}: {error}") from None
 

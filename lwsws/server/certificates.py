@@ -15,14 +15,16 @@ import functools
 import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Callable, Deque, Iterable, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Deque, Iterable, NamedTuple, Optional, Sequence, Tuple
 
 from lwsws import log
 from lwsws.config.model import GlobalConfig, VhostConfig
+from lwsws.net.keeper import Keeper, OwnKeeper
 from lwsws.net.reactor import Reactor
+from lwsws.net.regular_file import FileState
 from lwsws.net.timers import NEVER, Timer
 from lwsws.net.tls import ServerSettings, ServerTls, server_context, try_server_context
-from lwsws.net.tls_files import FileState, TlsError, file_states, leaf_certificate
+from lwsws.net.tls_files import PemFiles, TlsError, leaf_certificate
 from lwsws.net.workers import Overloaded, Workers
 from lwsws.server.tls_settings import server_settings
 from lwsws.wire.certificate import Certificate
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 DAY = 24 * 3600
 # How often the files are looked at; a renewed certificate has weeks of time.
 LOOK_SECONDS = 60
+# So many vhosts in one pass of the reactor: each of their files may be a question to the parent.
+AT_A_TIME = 16
 # When an end that comes near is warned about; and how often, then.
 NEAR_SECONDS = 14 * DAY
 REMIND_SECONDS = DAY
@@ -87,61 +91,69 @@ def expiry_warning(certificate: Certificate, now: float) -> str:
 # Loading.
 
 
-def load_tls(vhost: VhostConfig, settings: GlobalConfig) -> ServerTls:
-    """The TLS side of `vhost`, loaded now.  TlsError if that cannot be.
+def load_tls(vhost: VhostConfig, settings: GlobalConfig, keeper: Optional[Keeper] = None) -> ServerTls:
+    """The TLS side of `vhost`, loaded now from what `keeper` reads.  TlsError if that cannot be.
 
     With `ignore-missing-cert`, one without context where a file is missing.  Dates are no reason not to
     start (server/verify_tls.py warns of them).
     """
     tls = ServerTls(vhost.name, server_settings(vhost, settings))
-    tls.files = file_states(tls.settings.files)
-    context, faults = try_server_context(tls.settings)
+    keeper = keeper or OwnKeeper()
+    tls.files = file_states(tls.settings.files, keeper)
+    files = PemFiles(keeper.read)
+    context, faults = try_server_context(tls.settings, files)
     if vhost.ignore_missing_cert and faults and all(fault.is_missing for fault in faults):
         return tls
     if faults:
         raise faults[0]
     tls.context = context
-    tls.certificate = _leaf(tls.settings.certificate)
+    tls.certificate = _leaf(tls.settings.certificate, files)
     return tls
 
 
-def _leaf(path: str) -> Optional[Certificate]:
+def file_states(paths: Sequence[str], keeper: Keeper) -> Tuple[FileState, ...]:
+    """What tells versions of the files at `paths` apart, as `keeper` sees them."""
+    return tuple(map(keeper.state, paths))
+
+
+def _leaf(path: str, files: PemFiles) -> Optional[Certificate]:
     """The certificate that a context was made of; None if only OpenSSL can take it apart."""
     try:
-        return leaf_certificate(path)
+        return leaf_certificate(path, files)
     except TlsError:
         return None
 
 
-def load_anew(settings: ServerSettings, clock: Clock) -> Loaded:
+def load_anew(settings: ServerSettings, clock: Clock, keeper: Keeper) -> Loaded:
     """Load what is in the files now, and check it; on a worker."""
     for _ in range(MAX_READS):
-        files = file_states(settings.files)
-        loaded = _load(files, settings, clock())
-        if file_states(settings.files) == files:
+        states = file_states(settings.files, keeper)
+        loaded = _load(states, settings, clock(), keeper)
+        if file_states(settings.files, keeper) == states:
             break
     return loaded
 
 
-def _load(files: Tuple[FileState, ...], settings: ServerSettings, now: float) -> Loaded:
+def _load(states: Tuple[FileState, ...], settings: ServerSettings, now: float, keeper: Keeper) -> Loaded:
+    files = PemFiles(keeper.read)
     try:
-        context = server_context(settings)
+        context = server_context(settings, files)
     except TlsError as error:
-        return Loaded(files, fault=f"{error}{_remedy(error)}")
-    certificate = _leaf(settings.certificate)
+        return Loaded(states, fault=f"{error}{_remedy(error, keeper)}")
+    certificate = _leaf(settings.certificate, files)
     reason = date_fault(certificate, now) if certificate is not None else ""
     if certificate is not None and reason:
         retry_at = certificate.not_before if now < certificate.not_before else NEVER
-        return Loaded(files, fault=f"the new certificate {reason}", retry_at=retry_at)
-    return Loaded(files, context, certificate)
+        return Loaded(states, fault=f"the new certificate {reason}", retry_at=retry_at)
+    return Loaded(states, context, certificate)
 
 
-def _remedy(error: TlsError) -> str:
+def _remedy(error: TlsError, keeper: Keeper) -> str:
     """What to do about a file that only root may read, and we are not root any more."""
     if not error.is_forbidden:
         return ""
-    return (f". The new files can be loaded by a restart, or once the server's user {os.getuid()} may read "
-            f"them (chgrp {os.getgid()} and chmod g+r)")
+    return (f". The new files can be loaded by {keeper.anew}, or once the server's user {os.getuid()} may "
+            f"read them (chgrp {os.getgid()} and chmod g+r)")
 
 
 # Watching.
@@ -154,13 +166,15 @@ class CertificateWatch:
     """
 
     def __init__(self, reactor: Reactor, workers: Workers, vhosts: Iterable[ServerTls],
-                 clock: Clock = time.time) -> None:
-        """`clock` tells unix seconds, for the dates in certificates."""
+                 clock: Clock = time.time, keeper: Optional[Keeper] = None) -> None:
+        """`clock` tells unix seconds, for the dates in certificates; `keeper` reads the files."""
         self.closed = False
         self._reactor = reactor
         self._workers = workers
         self._clock = clock
+        self._keeper: Keeper = keeper or OwnKeeper()
         self._watched = [_Watched(tls) for tls in vhosts]
+        self._to_look_at: Deque[_Watched] = deque()     # in the look that is under way
         self._changed: Deque[_Watched] = deque()
         self._timer: Optional[Timer] = None
         self._is_loading = False
@@ -172,15 +186,17 @@ class CertificateWatch:
         self._set_timer()
 
     def check_now(self) -> int:
-        """Look now, and try those again that had a fault (SIGUSR1); how many there are to be loaded."""
+        """Look at all now, and try those again that had a fault (SIGUSR1); how many are to be loaded."""
         for watched in self._watched:
             watched.retry_at = min(watched.retry_at, 0.0) if watched.has_fault else watched.retry_at
-        self._look()
+        self._look_at(self._watched)
+        self._load_next()
         return sum(watched.is_queued for watched in self._watched)
 
     def close(self) -> None:
         """Look no more; what a worker brings later is dropped."""
         self.closed = True
+        self._to_look_at.clear()
         self._changed.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -192,23 +208,41 @@ class CertificateWatch:
 
     def _minute(self) -> None:
         self._set_timer()   # first: whatever happens in this look, there is a next one
-        self._look()
         for watched in self._watched:
             self._remind(watched)
+        is_under_way = bool(self._to_look_at)
+        self._to_look_at = deque(self._watched)
+        if not is_under_way:
+            self._reactor.call_soon(self._look_at_some)
 
-    def _look(self) -> None:
+    def _look_at_some(self) -> None:
+        """Go on with the look that is under way, a few vhosts in each pass of the reactor."""
+        count = min(AT_A_TIME, len(self._to_look_at))
+        if not self._look_at([self._to_look_at.popleft() for _ in range(count)]):
+            self._to_look_at.clear()
+        self._load_next()
+        if self._to_look_at:
+            self._reactor.call_soon(self._look_at_some)
+
+    def _look_at(self, some: Sequence[_Watched]) -> bool:
+        """Note which of them have to be loaded.  False if nobody answers: the rest is for the next look."""
         now = self._clock()
-        for watched in self._watched:
-            if not watched.is_queued and watched.needs_loading(now):
+        for watched in some:
+            try:
+                needs_loading = not watched.is_queued and watched.needs_loading(now, self._keeper)
+            except TimeoutError as error:
+                log.warn(f"cannot look for new certificates: {error.strerror or error}")
+                return False
+            if needs_loading:
                 watched.is_queued = True
                 self._changed.append(watched)
-        self._load_next()
+        return True
 
     def _load_next(self) -> None:
         if self._is_loading or not self._changed or self.closed:
             return
         watched = self._changed[0]
-        job = functools.partial(load_anew, watched.tls.settings, self._clock)
+        job = functools.partial(load_anew, watched.tls.settings, self._clock, self._keeper)
         try:
             self._workers.submit(job, functools.partial(self._loaded, watched), self)
         except Overloaded:
@@ -256,9 +290,9 @@ class _Watched:
         self.retry_at = NEVER   # in unix seconds
         self.remind_at = 0.0    # on the reactor's clock
 
-    def needs_loading(self, now: float) -> bool:
+    def needs_loading(self, now: float, keeper: Keeper) -> bool:
         """Whether the files are others than at the last attempt, or might do by now."""
-        return now >= self.retry_at or file_states(self.tls.settings.files) != self.seen
+        return now >= self.retry_at or file_states(self.tls.settings.files, keeper) != self.seen
 
     def what_stays(self) -> str:
         """What is in force after a fault."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
 from typing import List, NamedTuple, Optional, Tuple
 
 from lwsws.config.model import GlobalConfig
 
 # The largest number means "leave it" to chown(2), so nobody has it.
 MAX_ID = 2 ** 32 - 2
+# As many as the kernel follows; path_resolution(7).
+MAX_LINKS = 40
 
 
 class UnknownIdentity(Exception):
@@ -99,3 +102,46 @@ def resolve(config: GlobalConfig) -> Optional[Identity]:
     gid = os.getgid() if gid is None else gid
     groups = os.getgrouplist(config.username, gid) if config.username else [gid]
     return Identity(uid, gid, groups)
+
+
+def exposed_directory(path: str, identity: Identity) -> str:
+    """A directory on the way to the one of the file at `path` in which `identity` could put something else in
+    the place of the next step; "" if there is none.  The last directory itself may be its own."""
+    here, steps, links = "/", _steps(os.path.dirname(os.path.abspath(path))), 0
+    while steps:
+        name = steps.pop()
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        entry = os.path.join(here, name)
+        try:
+            info = os.lstat(entry)
+            if _may_replace(os.stat(here), info, identity):
+                return here
+            if not stat.S_ISLNK(info.st_mode):
+                here = entry
+                continue
+            links += 1
+            target = os.readlink(entry)
+        except OSError:
+            return ""
+        if links > MAX_LINKS:
+            return ""
+        here = "/" if target.startswith("/") else here
+        steps += _steps(target)
+    return ""
+
+
+def _steps(path: str) -> List[str]:
+    """The names on the way, the first one last."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _may_replace(directory: os.stat_result, entry: os.stat_result, identity: Identity) -> bool:
+    """Whether `identity` can rename or remove `entry` of `directory`."""
+    mode = directory.st_mode
+    if directory.st_uid == identity.uid:
+        return True
+    if mode & stat.S_ISVTX and entry.st_uid != identity.uid:
+        return False
+    return bool(mode & stat.S_IWOTH or (mode & stat.S_IWGRP and directory.st_gid in identity.groups))

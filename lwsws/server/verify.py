@@ -15,17 +15,28 @@ import stat
 import time
 from typing import Callable, Iterator, List, Optional, Tuple, Union
 
+from lwsws import archive
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import STREAMS
 from lwsws.core.options import Options
-from lwsws.net.addresses import MAX_SOCKET_PATH, address_family
-from lwsws.server.endpoints import PRIVILEGED_PORTS
-from lwsws.server.identity import Identity, UnknownIdentity, group_id, resolve, socket_owner, user_entry
+from lwsws.net.bind import MAX_SOCKET_PATH, address_family
+from lwsws.server.identity import (
+    Identity,
+    UnknownIdentity,
+    exposed_directory,
+    group_id,
+    resolve,
+    socket_owner,
+    user_entry,
+)
 
 Section = Union[GlobalConfig, VhostConfig, MountConfig]
 
 # Where a file has this, its mode does not say who may read it; acl(5).
 ACL = "system.posix_acl_access"
+
+# sd_booted(3)
+BOOTED_BY_SYSTEMD = "/run/systemd/system"
 
 # What others may do, in bits of a mode.
 READ, WRITE, ENTER = stat.S_IROTH, stat.S_IWOTH, stat.S_IXOTH
@@ -41,8 +52,9 @@ def verify(config: Config) -> List[Fault]:
             reason = f"there is no directory {directory!r}: create it, or leave this out"
             faults.append(_fault(config.globals, "plugin-dir", reason))
     for vhost in config.vhosts:
-        faults += _unix_socket_faults(vhost) if vhost.unix_socket else _interface_faults(vhost)
-        faults += _vhost_file_faults(vhost)
+        if not vhost.listen_fd:
+            faults += _unix_socket_faults(vhost) if vhost.unix_socket else _interface_faults(vhost)
+        faults += _vhost_file_faults(vhost, reader)
         if vhost.host_ssl_cert or vhost.enable_client_ssl:
             faults += _tls_faults(vhost, config.globals)
         faults += _protocol_password_faults(vhost, reader)
@@ -82,8 +94,6 @@ def _interface_faults(vhost: VhostConfig) -> List[Fault]:
         hint = 'write the name of an interface such as "lo" or "eth0", or an address such as "127.0.0.1"'
     else:
         hint = "if it is no misspelling, the vhost begins to listen as soon as the interface has an address"
-        if vhost.port < PRIVILEGED_PORTS and os.getuid() == 0:
-            hint += " (if root has not been given up by then, which a port below 1024 needs)"
     return [_fault(vhost, "interface", f"there is no network interface {name!r} now: {hint}")]
 
 
@@ -107,12 +117,21 @@ def _unix_socket_faults(vhost: VhostConfig) -> List[Fault]:
     return faults
 
 
+def missing_passer(config: Config) -> List[Fault]:
+    """Vhosts that wait for a socket from systemd on a system that does not run it.  For who only looks: the
+    start itself finds out which sockets were passed, by whomever."""
+    if os.path.isdir(BOOTED_BY_SYSTEMD):
+        return []
+    reason = "is for a socket that systemd passes, and this system was not started by systemd"
+    return [_fault(vhost, "listen-fd", reason) for vhost in config.vhosts if vhost.listen_fd]
+
+
 # Files of vhosts.
 
 
-def _vhost_file_faults(vhost: VhostConfig) -> List[Fault]:
+def _vhost_file_faults(vhost: VhostConfig, reader: Optional[Identity]) -> List[Fault]:
     faults = []
-    reason = _log_obstacle(vhost.access_log) if vhost.access_log else ""
+    reason = _log_obstacle(vhost.access_log, reader) if vhost.access_log else ""
     if reason:
         faults.append(_fault(vhost, "access-log", reason, fatal=True))
     document = vhost.error_document_404
@@ -132,8 +151,8 @@ def _tls_faults(vhost: VhostConfig, settings: GlobalConfig) -> List[Fault]:
     return [_fault(vhost, *complaint) for complaint in complaints(vhost, settings, time.time())]
 
 
-def _log_obstacle(path: str) -> str:
-    """Why no log can be written at `path`; "" if one can, as far as one can see."""
+def _log_obstacle(path: str, user: Optional[Identity]) -> str:
+    """Why root cannot write a log at `path` for `user`, or we for ourselves; "" as far as one can see."""
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         return f"there is no directory {directory!r} for the log: create it"
@@ -143,6 +162,12 @@ def _log_obstacle(path: str) -> str:
         return f"{path!r} is a symbolic link, which logs do not follow: name the file that it leads to"
     if os.path.isdir(path):
         return f"{path!r} is a directory: name a file in it"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return f"{path!r} is no file, but a FIFO, a socket or a device"
+    exposed = exposed_directory(path, user) if user is not None and user.uid != 0 else ""
+    if exposed:
+        return (f"the server's user may change {exposed!r}, and so put another directory in the place of "
+                f"{directory!r}, in which root would open the log: let {exposed!r} belong to root")
     return ""
 
 
@@ -158,12 +183,12 @@ def _origin_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fa
         elif os.path.isdir(target) or not os.access(target, os.X_OK):
             reason = f"{target!r} is not a program that can be run: give the path of one, or chmod a+x it"
     elif mount.origin.kind == "file":
-        if not os.path.exists(target):
+        if not archive.exists(target):
             reason = f"there is no directory {target!r} now: {where} answers 404 until there is"
-        elif not os.path.isdir(target):
+        elif not archive.is_directory(target):
             hint = "zip archives are not served" if target.endswith(".zip") else "give the directory it is in"
             reason = f"{target!r} is not a directory, so {where} answers 404: {hint}"
-        else:
+        elif archive.find(target) is None:
             reason = obstacle(target, ENTER, reader)
             reason = reason and f"{reason}: {where} answers 403"
     return _fault(mount, "origin", reason) if reason else None
@@ -173,7 +198,7 @@ def _protocol_password_faults(vhost: VhostConfig, reader: Optional[Identity]) ->
     """Password files of the protocols of `vhost` that cannot be used."""
     for entry in vhost.ws_protocols:
         for path in Options(entry.options).all("basic-auth"):
-            reason = unreadable(path) or obstacle(path, READ, reader)
+            reason = unreadable(path) or closed_file(path, reader)
             if reason:
                 reason += f": nobody can open a WebSocket of {entry.name}"
                 yield Fault(entry.where, f"{entry.path}.basic-auth", reason, False)
@@ -183,7 +208,7 @@ def _password_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[
     path = mount.basic_auth
     if not path:
         return None
-    reason = unreadable(path) or obstacle(path, READ, reader)
+    reason = unreadable(path) or closed_file(path, reader)
     if reason:
         return _fault(mount, "basic-auth", f"{reason}: nobody can log in at {mount.mountpoint}")
     mode = os.stat(path).st_mode
@@ -215,6 +240,25 @@ def unreadable(path: str) -> str:
             return ""
     except OSError as error:
         return f"cannot read {path!r}: {error.strerror}"
+
+
+def closed_file(path: str, reader: Optional[Identity]) -> str:
+    """What keeps the server's user from the file at `path`; "" if nothing does, or if the parent process
+    reads it for him, as it does where root alone can change the way to it (process/trusted.py)."""
+    reason = obstacle(path, READ, reader)
+    return "" if reader is not None and _only_root_leads_to(path) else reason
+
+
+def _only_root_leads_to(path: str) -> bool:
+    below = os.path.realpath(path)
+    while below != "/":
+        info, below = os.lstat(below), os.path.dirname(below)
+        above = os.stat(below)
+        # In a directory like /tmp nobody can take away the directories of others.
+        is_held = above.st_mode & stat.S_ISVTX and stat.S_ISDIR(info.st_mode) and info.st_uid == 0
+        if above.st_uid != 0 or (above.st_mode & (stat.S_IWGRP | WRITE) and not is_held):
+            return False
+    return True
 
 
 def obstacle(path: str, bits: int, reader: Optional[Identity]) -> str:

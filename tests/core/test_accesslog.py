@@ -121,10 +121,24 @@ def test_full_disk_never_stops_serving(reactor: Reactor, capfd: pytest.CaptureFi
         log.flush()
     log.close()
     complaints: List[str] = capfd.readouterr().err.splitlines()
-    assert len(complaints) == 1 and "No space left" in complaints[0]
+    assert len(complaints) == 2 and "No space left" in complaints[0]
+    assert complaints[0].endswith("; 1 line lost")
+    assert complaints[1].endswith("/dev/full: 2 more lines lost")
 
 
-def test_waiting_lines_are_bounded(tmp_path: Path, reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_nothing_is_said_at_the_end_where_all_was_said(
+    reactor: Reactor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = AccessLog("/dev/full", reactor)
+    log.write("::1", "", bad_request_tail(200, 0))
+    log.close()
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_waiting_lines_are_bounded(
+    tmp_path: Path, reactor: Reactor, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(accesslog, "MAX_PENDING", 5)
     path = tmp_path / "a.log"
     log = AccessLog(str(path), reactor)
@@ -132,3 +146,20 @@ def test_waiting_lines_are_bounded(tmp_path: Path, reactor: Reactor, monkeypatch
         log.write("::1", "", bad_request_tail(200, 0))
     log.close()
     assert len(path.read_text().splitlines()) == 5
+    assert capfd.readouterr().err.endswith(f"E: access log {path}: 4 more lines lost\n")
+
+
+def test_it_is_opened_by_who_may(tmp_path: Path, reactor: Reactor) -> None:
+    asked: List[str] = []
+
+    def open_elsewhere(path: str) -> int:
+        asked.append(path)
+        return os.open(tmp_path / str(len(asked)), os.O_WRONLY | os.O_CREAT)
+
+    log = AccessLog("/closed/a.log", reactor, opener=open_elsewhere)
+    log.write("::1", "", bad_request_tail(201, 0))
+    log.reopen()
+    log.write("::1", "", bad_request_tail(202, 0))
+    log.close()
+    assert asked == ["/closed/a.log"] * 2
+    assert " 201 " in (tmp_path / "1").read_text() and " 202 " in (tmp_path / "2").read_text()

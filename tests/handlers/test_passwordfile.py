@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
 
 import pytest
 
@@ -215,3 +215,16 @@ def test_a_file_of_hostile_lines_is_read_quickly() -> None:
         secret = b"$a$" + piece * (MAX_FILE_BYTES // len(piece) // 2) + b"!"
         accounts = read_accounts(b"u:" + secret + b"\n")
         assert len(accounts.users[b"u"].plain) == 1
+
+
+def test_it_is_read_by_who_may() -> None:
+    asked: List[Tuple[str, int]] = []
+
+    def read(path: str, most: int) -> bytes:
+        asked.append((path, most))
+        return b"user:pass\n"
+
+    file = PasswordFile("/closed/users", ManualClock(), read)
+    file.refresh()
+    assert file.accepts_plain(b"user", b"pass")
+    assert asked == [("/closed/users", MAX_FILE_BYTES)]

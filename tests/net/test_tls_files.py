@@ -11,10 +11,9 @@ from lwsws.net.tls_files import (
     CERTIFICATE,
     KEY,
     MAX_FILE_BYTES,
+    PemFiles,
     TlsError,
-    file_states,
     leaf_certificate,
-    read_pem,
 )
 from tests.support.certificates import Certificates, openssl
 
@@ -23,7 +22,7 @@ no_root = pytest.mark.skipif(os.getuid() == 0, reason="root may read everything"
 
 def error_of(path: Path) -> TlsError:
     with pytest.raises(TlsError) as caught:
-        read_pem(KEY, str(path))
+        PemFiles().content(KEY, str(path))
     return caught.value
 
 
@@ -68,7 +67,10 @@ def test_a_file_that_we_may_not_read(tmp_path: Path) -> None:
 
 def test_no_file_stays_open(tmp_path: Path, certificates: Certificates) -> None:
     before = os.listdir("/proc/self/fd")
-    read_pem(CERTIFICATE, str(certificates.a.cert))
+    pem = PemFiles()
+    pem.content(CERTIFICATE, str(certificates.a.cert))
+    with pem.in_memory(str(certificates.a.cert)):
+        pass
     error_of(tmp_path)
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
@@ -113,38 +115,26 @@ def test_a_damaged_certificate(tmp_path: Path, body: bytes) -> None:
     assert repr(str(path)) in str(caught.value)
 
 
-# Changes.
+# For OpenSSL.
 
 
-def test_states_change_with_every_kind_of_change(tmp_path: Path) -> None:
-    path, new = tmp_path / "a", tmp_path / "new"
-    seen = [file_states([str(path)])]
+def test_a_file_is_read_once(tmp_path: Path) -> None:
+    path, reads = str(tmp_path / "both"), []
+    content = b"-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"
 
-    def see() -> None:
-        state = file_states([str(path)])
-        assert state not in seen
-        seen.append(state)
+    def read(path: str, most: int) -> bytes:
+        reads.append((path, most))
+        return content
 
-    path.write_text("one")
-    see()
-    path.write_text("three")
-    see()
-    info = path.stat()
-    new.write_text("three")
-    os.utime(new, ns=(info.st_atime_ns, info.st_mtime_ns))
-    new.replace(path)       # same size, same time, another file
-    see()
-    os.utime(path, ns=(0, 0))
-    see()
-    path.chmod(0o640)       # perhaps readable now
-    see()
-    path.unlink()
-    assert file_states([str(path)]) == seen[0]
+    pem = PemFiles(read)
+    assert pem.content(CERTIFICATE, path) == pem.content(KEY, path) == content
+    with pem.in_memory(path) as one, pem.in_memory(path) as other:
+        assert one != other
+        assert Path(one).read_bytes() == Path(other).read_bytes() == content
+    assert reads == [(path, MAX_FILE_BYTES)]
 
 
-def test_reading_changes_no_state(certificates: Certificates) -> None:
-    files = [str(certificates.a.cert), str(certificates.a.key)]
-    before = file_states(files)
-    assert len(before) == 2
-    leaf_certificate(files[0])
-    assert file_states(files) == before
+def test_without_files_in_memory_it_is_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    with PemFiles().in_memory("/etc/cert.pem") as name:
+        assert name == "/etc/cert.pem"

@@ -10,17 +10,20 @@ from typing import Any, Dict, List, NamedTuple
 
 import pytest
 
+from lwsws.process.privileges import user_name
 from tests.support.source import ROOT
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, which is what is given up here")
 
 # Numbers that need no name; a process may have any.
 UID, GID, MORE = 64711, 64712, 64713
+NAMELESS = 64714
 
 PRELUDE = f"""
 import json, os, sys
+import ctypes   # now: this Python may be where only root can read it
 sys.path.insert(0, {str(ROOT)!r})
-from lwsws.process.privileges import PrivilegeError, drop
+from lwsws.process.privileges import PrivilegeError, drop, restrict_umask
 from lwsws.server.identity import Identity
 
 def refused(call, *arguments):
@@ -35,7 +38,9 @@ def tell(**more):
         status = dict(line.split(":", 1) for line in lines)
     for name in ("Uid", "Gid", "Groups"):
         more[name] = sorted(set(map(int, status[name].split())))
-    print(json.dumps({{**more, "CapEff": int(status["CapEff"], 16), "CapPrm": int(status["CapPrm"], 16)}}))
+    for name in ("CapEff", "CapPrm", "CapAmb", "NoNewPrivs"):
+        more[name] = int(status[name], 16)
+    print(json.dumps(more))
 """
 
 
@@ -64,7 +69,8 @@ tell(setuid=refused(os.setuid, 0), setgid=refused(os.setgid, 0), setgroups=refus
 """)
     # Real, effective, saved and file system ids are all the same.
     assert told.state == {
-        "Uid": [UID], "Gid": [GID], "Groups": [GID, MORE], "CapEff": 0, "CapPrm": 0,
+        "Uid": [UID], "Gid": [GID], "Groups": [GID, MORE], "CapEff": 0, "CapPrm": 0, "CapAmb": 0,
+        "NoNewPrivs": 1,
         "setuid": True, "setgid": True, "setgroups": True, "seteuid": True}
     assert told.said == ""
 
@@ -122,6 +128,52 @@ except PrivilegeError as error:
     assert told.state["error"] == "root privileges came back after setuid"
 
 
+@needs_root
+def test_capabilities_that_are_kept_end_the_start() -> None:
+    told = child(f"""
+import ctypes
+PR_SET_KEEPCAPS = 8
+assert ctypes.CDLL(None, use_errno=True).prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0
+try:
+    drop(Identity({UID}, {GID}, [{GID}]))
+except PrivilegeError as error:
+    tell(error=str(error))
+""")
+    assert told.state["error"] == "capabilities of root are left after setuid: CapPrm"
+
+
+@needs_root
+def test_no_other_process_of_that_user_may_look_into_it() -> None:
+    told = child(f"""
+import ctypes
+drop(Identity({UID}, {GID}, [{GID}]))
+PR_GET_DUMPABLE = 3
+tell(dumpable=ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0))
+""")
+    assert told.state["dumpable"] == 0
+
+
+@needs_root
+def test_without_ctypes_there_is_no_more_than_a_line() -> None:
+    """As in small Python packages."""
+    told = child(f"""
+from lwsws import log
+log.set_level(31)
+sys.modules["ctypes"] = None
+drop(Identity({UID}, {GID}, [{GID}]))
+tell()
+""")
+    assert (told.state["Uid"], told.state["NoNewPrivs"]) == ([UID], 0)
+    assert [line[:2] for line in lines(told.said)] == ["I:"]
+    assert "no_new_privs cannot be set" in told.said
+
+
+@pytest.mark.parametrize("before, after", [(0o022, 0o027), (0o077, 0o077), (0, 0o027)])
+def test_files_are_made_without_rights_for_others(before: int, after: int) -> None:
+    told = child(f"os.umask({before})\nrestrict_umask()\ntell(umask=os.umask(0))")
+    assert told.state["umask"] == after
+
+
 def not_root(script: str) -> Told:
     """Run `script` in a child that is not root; its uid and gid are in ME."""
     become = f"os.setgroups([])\nos.setgid({GID})\nos.setuid({UID})\n" if os.getuid() == 0 else ""
@@ -133,10 +185,14 @@ def lines(text: str) -> List[str]:
 
 
 def test_who_is_not_root_stays_who_he_is_and_is_told() -> None:
-    told = not_root(f"drop(Identity(ME[0] + 1, {GID}, [{GID}]))\ntell(me=ME)")
+    told = not_root(f"drop(Identity({NAMELESS}, {GID}, [{GID}]))\ntell(me=ME)")
     uid = told.state["me"][0]
-    assert told.state["Uid"] == [uid]
-    assert lines(told.said) == [f"W: not started as root: serving as uid {uid}, not as uid {uid + 1}"]
+    assert (told.state["Uid"], told.state["NoNewPrivs"]) == ([uid], 1)
+    assert lines(told.said) == [f"W: not started as root: serving as {user_name(uid)}, not as uid {NAMELESS}"]
+
+
+def test_users_are_named_where_they_have_names() -> None:
+    assert (user_name(0), user_name(NAMELESS)) == ("root", f"uid {NAMELESS}")
 
 
 @pytest.mark.parametrize("identity", ["None", "Identity(ME[0], ME[1], [ME[1]])"])

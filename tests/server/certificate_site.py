@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from lwsws.config.model import GlobalConfig, VhostConfig
+from lwsws.net.keeper import OwnKeeper
 from lwsws.net.reactor import Reactor
 from lwsws.net.tls import ServerTls
 from lwsws.net.workers import Overloaded, Workers
@@ -35,6 +36,7 @@ class Site:
         self.reactor = Reactor(self.clock)
         self.workers = Workers(self.reactor, 1, QUEUE_LIMIT)
         self.release = threading.Event()
+        self.keeper = OwnKeeper()
         self.vhosts: List[ServerTls] = []
         self.watch: Optional[CertificateWatch] = None
 
@@ -53,7 +55,7 @@ class Site:
     def start(self, *configs: VhostConfig) -> ServerTls:
         """Load the vhosts, the first of which is returned, and watch them."""
         self.vhosts = [load_tls(config, GlobalConfig()) for config in configs or (self.config(),)]
-        self.watch = CertificateWatch(self.reactor, self.workers, self.vhosts, self.wall)
+        self.watch = CertificateWatch(self.reactor, self.workers, self.vhosts, self.wall, self.keeper)
         self.watch.start()
         return self.vhosts[0]
 

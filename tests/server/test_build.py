@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -14,9 +14,10 @@ from lwsws.handlers.callback import CallbackHandler
 from lwsws.handlers.file import FileHandler
 from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
+from lwsws.net.keeper import LOG, READ, OwnKeeper
 from lwsws.net.reactor import Reactor
 from lwsws.roles.proxy_header import ProxyHeaderRole
-from lwsws.server.build import BuildError, Listening, Site, build
+from lwsws.server.build import BuildError, Listening, Site, build, prepare
 from tests.support.certificates import Certificates
 from tests.support.docroot import open_fds
 from tests.support.peer import Bench, load_config, write_config
@@ -248,3 +249,31 @@ def test_nothing_is_opened_but_logs(builder: Builder) -> None:
     before = open_fds()
     builder.site({"mounts": [mount(), mount("/p", basic_auth="/pw")]})
     assert open_fds() == before
+
+
+class Announced(OwnKeeper):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: List[Tuple[str, str]] = []
+
+    def allow(self, what: str, path: str) -> None:
+        self.seen.append((what, path))
+
+
+def test_what_is_needed_later_is_announced(
+        tmp_path: Path, reactor: Reactor, certificates: Certificates) -> None:
+    pair = certificates.a
+    secure = {"name": "a.test", "port": "443", "host-ssl-cert": str(pair.cert), "host-ssl-key": str(pair.key),
+              "access-log": f"{tmp_path}/a.log", "ws-protocols": [{"lws-echo": {"basic-auth": "/ws/users"}}],
+              "mounts": [{"mountpoint": "/", "origin": f"file://{tmp_path}", "basic-auth": "/users"}]}
+    plain = {"name": "b.test", "port": "80", "access-log": "/dev/stdout"}
+    keeper = Announced()
+    prepared = prepare(load_config(write_config(tmp_path / "etc", [secure, plain])), reactor, keeper=keeper)
+    for access_log in prepared.shared.access_logs.values():
+        access_log.close()
+    # Not a log that is a descriptor of ours.
+    assert sorted(keeper.seen) == sorted([
+        (LOG, f"{tmp_path}/a.log"), (READ, str(pair.cert)), (READ, str(pair.key)), (READ, "/users"),
+        (READ, "/ws/users")])

@@ -10,13 +10,15 @@ from typing import List
 import pytest
 
 from lwsws.config.model import GlobalConfig, VhostConfig
-from lwsws.net.tls_files import TlsError, file_states
+from lwsws.net.keeper import OwnKeeper
+from lwsws.net.tls_files import TlsError
 from lwsws.server.certificates import (
     DAY,
     MAX_READS,
     UNSET_CLOCK,
     date_fault,
     expiry_warning,
+    file_states,
     load_anew,
     load_tls,
 )
@@ -49,7 +51,7 @@ def test_loaded_at_the_start(vhost: VhostConfig) -> None:
     assert tls.context is not None
     assert tls.certificate is not None
     assert tls.certificate.names == ("a.test",)
-    assert tls.files == file_states(tls.settings.files)
+    assert tls.files == file_states(tls.settings.files, OwnKeeper())
     assert len(tls.files) == 2
 
 
@@ -93,9 +95,9 @@ def test_files_that_change_meanwhile_are_read_again(
             put(tmp_path, certificates.b)
         return time.time()
 
-    loaded = load_anew(settings, wall)
+    loaded = load_anew(settings, wall, OwnKeeper())
     assert len(calls) == 2
-    assert loaded.files == file_states(settings.files)
+    assert loaded.files == file_states(settings.files, OwnKeeper())
     assert loaded.certificate is not None
     assert loaded.certificate.names == ("b.test",)
 
@@ -110,9 +112,9 @@ def test_files_that_change_all_the_time_are_left_to_the_next_look(
         put(tmp_path, certificates.b if len(calls) % 2 else certificates.a)
         return time.time()
 
-    loaded = load_anew(settings, wall)
+    loaded = load_anew(settings, wall, OwnKeeper())
     assert len(calls) == MAX_READS
-    assert loaded.files != file_states(settings.files)
+    assert loaded.files != file_states(settings.files, OwnKeeper())
 
 
 # Dates.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from pathlib import Path
 
 import pytest
 
 from lwsws.config.model import GlobalConfig
-from lwsws.server.identity import Identity, UnknownIdentity, resolve, socket_owner
+from lwsws.server.identity import Identity, UnknownIdentity, exposed_directory, resolve, socket_owner
 
 ROOT = pwd.getpwuid(0)
 # Some user and group that every system has, other than root.
@@ -110,3 +111,33 @@ def test_an_unknown_owner_of_a_unix_socket(perms: str) -> None:
 def test_numbers_that_nobody_can_have(perms: str) -> None:
     with pytest.raises(UnknownIdentity):
         socket_owner(perms)
+
+
+@pytest.mark.parametrize("mode, uid, gid, found", [
+    (0o755, 0, 0, False), (0o755, 4711, 0, True), (0o775, 0, 4712, True), (0o775, 0, 4713, False),
+    (0o777, 0, 0, True), (0o1777, 0, 0, True), (0o755, 4713, 4713, False),
+])
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to give directories away")
+def test_directories_above_a_log(tmp_path: Path, mode: int, uid: int, gid: int, found: bool) -> None:
+    """Of whom it is, the last one does not matter."""
+    above = tmp_path / "above"
+    (above / "logs").mkdir(parents=True)
+    os.chown(above, uid, gid)
+    os.chown(above / "logs", 4711, 4712)
+    above.chmod(mode)
+    (tmp_path / "link").symlink_to(above / "logs")
+    for path in (above / "logs" / "a.log", tmp_path / "link" / "a.log"):
+        assert exposed_directory(str(path), Identity(4711, 4712, [4712])) == (str(above) if found else "")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to give a link away")
+def test_a_link_of_the_user_in_the_middle_of_the_way(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (tmp_path / "real" / "logs").mkdir(parents=True)
+    mine.mkdir()
+    os.chown(mine, 4711, 4712)
+    (mine / "link").symlink_to(tmp_path / "real")
+    way = f"{mine}/link/logs/a.log"
+    assert exposed_directory(way, Identity(4711, 4712, [4712])) == str(mine)
+    assert exposed_directory(way, Identity(4713, 4713, [4713])) == ""
+    assert exposed_directory(f"{tmp_path}/none/a.log", Identity(4711, 4712, [4712])) == ""

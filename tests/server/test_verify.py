@@ -14,8 +14,9 @@ import pytest
 
 from lwsws.config.loader import parse_text
 from lwsws.config.model import Fault
+from lwsws.server import verify as verify_module
 from lwsws.server.identity import Identity
-from lwsws.server.verify import ENTER, READ, obstacle, unreadable, verify
+from lwsws.server.verify import ENTER, READ, closed_file, missing_passer, obstacle, unreadable, verify
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, who may look with the eyes of another")
 no_root = pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
@@ -95,6 +96,19 @@ NO_PROGRAM = "is not a program that can be run: give the path of one, or chmod a
 def test_what_the_server_cannot_start_with(home: Path, vhost: str, settings: str, reason: str) -> None:
     fault = only_fault(home, vhost, settings)
     assert (told(fault, home), fault.fatal) == (reason, True)
+
+
+def test_a_socket_that_is_passed_needs_somebody_to_pass_it(
+        home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = parse_text('{ "vhosts": [ { "listen-fd": "web" }, { "name": "b", "port": "1" } ] }', "conf")
+    assert loaded.config is not None
+    assert verify(loaded.config) == []
+    monkeypatch.setattr(verify_module, "BOOTED_BY_SYSTEMD", str(home))
+    assert missing_passer(loaded.config) == []
+    monkeypatch.setattr(verify_module, "BOOTED_BY_SYSTEMD", str(home / "nowhere"))
+    fault, = missing_passer(loaded.config)
+    assert not fault.fatal
+    assert str(fault).startswith("conf:1:30: vhosts[0].listen-fd: is for a socket that systemd passes, and")
 
 
 @pytest.mark.parametrize("vhost, settings, reason", [
@@ -238,6 +252,22 @@ def test_a_directory_on_the_way(tree: Path) -> None:
 
 
 @needs_root
+def test_the_parent_reads_files_for_who_serves_where_only_root_leads_to_them(tree: Path) -> None:
+    path = str(tree / "inner" / "pw")
+    assert obstacle(path, READ, STRANGER) != ""
+    assert closed_file(path, STRANGER) == ""
+    (tree / "inner").chmod(0o700)
+    assert closed_file(path, STRANGER) == ""
+    for mode, owner in ((0o775, 0), (0o777, 0), (0o1777, 0), (0o755, 4714)):
+        (tree / "inner").chmod(mode)
+        os.chown(tree / "inner", owner, 0)
+        assert closed_file(path, STRANGER) == (
+            f"the server's user 4711 may not read '{path}' (chgrp 4712 and chmod g+r it)"), oct(mode)
+    os.chown(path, 4711, 0)
+    assert closed_file(path, STRANGER) == ""
+
+
+@needs_root
 def test_an_access_list_is_not_second_guessed(tree: Path) -> None:
     """Where there is one, the mode does not say who may read; acl(5)."""
     path = tree / "inner" / "pw"
@@ -264,6 +294,7 @@ def test_root_itself_may_do_anything(tree: Path) -> None:
 @needs_root
 def test_faults_for_the_servers_user(tree: Path) -> None:
     (tree / "www").mkdir(0o700)
+    (tree / "inner").chmod(0o775)
     keys = '"origin": "file://HOME/www", "basic-auth": "HOME/inner/pw"'
     found = faults(tree, mount(keys), f'"username": "{USER.pw_name}"')
     who = f"the server's user {USER.pw_uid}"
