@@ -12,6 +12,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from lwsws import log
+from lwsws.core.peers import peer_name
 from lwsws.core.role import Role
 from lwsws.net.timers import Deadline
 from lwsws.net.transport import Transport
@@ -34,27 +35,26 @@ RESPONSE = "no answer from the handler"
 SEND = "peer does not take the answer"
 DRAIN = "rest of the request body"
 
-
-# The name of all peers on unix sockets.
-UNIX_PEER = "unix"
-
-
-def peer_name(address: Any) -> str:
-    """The peer's address as logs and limits name it; unix sockets have none."""
-    return address[0] if isinstance(address, tuple) and address else UNIX_PEER
+# When the server stops, a connection has so many seconds after its last byte for a request that may be on its
+# way, else a busy client would find it closed under its hands.  Longer than a round trip, and short for who
+# waits for the end.
+GRACE_SECONDS = 1.0
 
 
 class Connection:
     """One accepted peer.  Lives on the reactor thread."""
 
-    __slots__ = ("context", "transport", "role", "deadline", "ident", "peer", "closed", "counts",
+    __slots__ = ("context", "transport", "role", "deadline", "ident", "peer", "counted", "closed", "counts",
                  "_sent", "_patience")
 
-    def __init__(self, context: Context, sock: socket.socket, address: Any, role: Role) -> None:
+    def __init__(self, context: Context, sock: socket.socket, address: Any, role: Role,
+                 counted: str = "") -> None:
+        """`counted` is the key under which the limits for each client have admitted it, if they have."""
         self.context = context
         self.transport = Transport(context.reactor, sock, self, address)
         self.deadline = Deadline(context.reactor.timers, self._expired)
         self.peer = peer_name(address)
+        self.counted = counted
         self.closed = False
         self.counts: Optional[Counts] = None    # of the vhost that its bytes are counted for
         self._sent = 0          # for expect_progress: the bytes sent before, and its seconds
@@ -115,6 +115,10 @@ class Connection:
         """Set the one deadline: something must happen within `seconds`, else the role hears `why`."""
         self.deadline.set(self.context.reactor.now + seconds, why)
 
+    def expect_first(self, seconds: float) -> None:
+        """The first bytes must come within `seconds`; sooner if the server stops."""
+        self.expect(min(seconds, GRACE_SECONDS) if self.context.stopping else seconds, FIRST)
+
     def expect_progress(self, seconds: float, why: str) -> None:
         """The same for reasons that are about lack of progress in sending: set once, and only bytes that
         the peer takes move it.  Bytes that it sends do not (LESSONS 3.8)."""
@@ -122,6 +126,15 @@ class Connection:
             self._sent = self.transport.bytes_taken()
             self._patience = seconds
             self.expect(seconds, why)
+
+    def end_idle(self, why: str) -> None:
+        """The server stops and nothing is under way here: close, but not before GRACE_SECONDS after the last
+        byte, when the deadline will be for the reason `why`."""
+        until = self.transport.last_progress + GRACE_SECONDS
+        if until > self.context.reactor.now:
+            self.deadline.set(until, why)
+        else:
+            self.close()
 
     def close(self, linger: bool = False) -> None:
         """Flush what is queued, then close; `linger` reads on for a moment so that the peer gets

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Callable, Deque, Optional, Set, Tuple
 
 from lwsws.core.connection import Connection
+from lwsws.core.peers import Peers
 from lwsws.core.vhost import Counts
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
@@ -29,21 +30,26 @@ FLUSH_COST = 4096
 class Limits:
     """The `global` settings that roles obey: times in seconds, sizes in bytes."""
 
-    __slots__ = ("timeout", "send_timeout", "request", "reject_keywords")
+    __slots__ = ("timeout", "send_timeout", "request", "reject_keywords", "ip_connections", "ip_requests")
 
     def __init__(self, timeout: float = TIMEOUT, send_timeout: float = SEND_TIMEOUT, head_bytes: int = 16384,
-                 reject_keywords: Tuple[Tuple[str, int, str], ...] = ()) -> None:
+                 reject_keywords: Tuple[Tuple[str, int, str], ...] = (), ip_connections: int = 0,
+                 ip_requests: int = 0) -> None:
         self.timeout = timeout
         self.send_timeout = send_timeout
         self.request = RequestLimits(head_bytes=head_bytes)
         self.reject_keywords = reject_keywords
+        # The most connections, and requests under way, of one client address; 0 is no limit.
+        self.ip_connections = ip_connections
+        self.ip_requests = ip_requests
 
 
 class Context:
     """The shared state of one serving process; used on the reactor thread only."""
 
-    __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "unfinished", "counts",
-                 "stopping", "connection_gone", "wall_clock", "_date_second", "_date_field", "_flushes")
+    __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "unfinished",
+                 "counts", "peers", "winding_down", "stopping", "connection_gone", "wall_clock",
+                 "_date_second", "_date_field", "_flushes")
 
     def __init__(self, reactor: Reactor, workers: Workers, limits: Limits,
                  wall_clock: Callable[[], float] = time.time) -> None:
@@ -55,12 +61,24 @@ class Context:
         self.accepted = 0
         self.unfinished = 0     # bytes of WebSocket messages that are not complete
         self.counts = Counts()  # bytes of all connections that have closed
+        # Counts by client address, where there is a limit for one.
+        self.peers: Optional[Peers] = None
+        if limits.ip_connections or limits.ip_requests:
+            self.peers = Peers(limits.ip_connections, limits.ip_requests, lambda: reactor.now)
+        # Every answer is the last of its connection: a newer process has taken over, or the server stops.
+        self.winding_down = False
+        # The server stops: sessions end, and idle connections soon.  Never without winding_down.
         self.stopping = False
         self.connection_gone: Optional[Callable[[], None]] = None
         self.wall_clock = wall_clock
         self._flushes: Deque[Callable[[], int]] = deque()
         self._date_second = -1
         self._date_field = b""
+
+    @property
+    def refused(self) -> int:
+        """How many connections were closed because their client had too many, or too many requests."""
+        return 0 if self.peers is None else self.peers.refused
 
     def date_field(self) -> bytes:
         """The serialized Date field of this second (RFC 9110 6.6.1)."""
@@ -96,6 +114,8 @@ class Context:
     def unregister(self, connection: Connection) -> None:
         """`connection` has closed."""
         self.connections.discard(connection)
+        if connection.counted and self.peers is not None:
+            self.peers.leave(connection.counted)
         transport = connection.transport
         for counts in (self.counts, connection.counts):
             if counts is not None:

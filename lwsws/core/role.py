@@ -20,6 +20,9 @@ class Role:
 
     conn: Connection
 
+    # Whether a connection that begins in this role comes from the client itself, so that its address counts.
+    knows_peer = True
+
     def start(self, conn: Connection) -> None:
         """The connection is in this role from now on."""
         self.conn = conn
@@ -39,7 +42,8 @@ class Role:
         self.conn.abort()
 
     def shutdown(self) -> None:
-        """The server is stopping: end at the next good moment, at once if idle."""
+        """The server is stopping: end at the next good moment, at once if idle.  A client that may be
+        about to ask something gets a moment for it (Connection.end_idle)."""
         self.conn.close()
 
     def closed(self, exc: Optional[Exception]) -> None:

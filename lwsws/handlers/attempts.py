@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import socket
 import time
 from math import ceil
 from typing import Callable, Dict, Iterable, Optional
@@ -34,26 +33,6 @@ MAX_ADDRESSES = 1024
 REMEMBER = 60
 MAX_VERIFIED = 256
 
-# What core/connection.py calls the peers of a unix socket: all one proxy or local program, whose
-# users must not lock each other out.
-UNIX_PEER = "unix"
-
-_MAPPED_IPV4 = bytes(10) + b"\xff\xff"
-
-
-def address_key(peer: str) -> Optional[str]:
-    """What `peer` (an address as text) is counted under: itself, for IPv6 its /64 network, because
-    a single host has all of that (RFC 6177 section 2); None for a peer that is not counted."""
-    if peer == UNIX_PEER or not peer:
-        return None
-    if ":" not in peer:
-        return peer
-    try:
-        packed = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
-    except OSError:
-        return peer
-    return peer if packed.startswith(_MAPPED_IPV4) else packed[:8].hex()
-
 
 class _Record:
     """One address: failures since `since`, and attempts that are not decided yet."""
@@ -67,7 +46,8 @@ class _Record:
 
 
 class Failures:
-    """Counts failed attempts by the keys of `address_key`; None as a key is never counted."""
+    """Counts failed attempts by the keys of address_key() in core/peers.py; None as a key is never counted:
+    the users of one proxy on a unix socket must not lock each other out."""
 
     __slots__ = ("_clock", "_records")
 

@@ -25,7 +25,7 @@ from lwsws import log
 from lwsws.core.accesslog import escape
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
-from lwsws.handlers.attempts import address_key
+from lwsws.core.peers import address_key
 from lwsws.handlers.passwordfile import PasswordFile
 from lwsws.handlers.passwords import verify
 from lwsws.net.workers import Overloaded

@@ -16,11 +16,16 @@ import socket
 from typing import Any, Callable, Optional, Tuple
 
 from lwsws import log
+from lwsws.net.bind import start_listening
 from lwsws.net.reactor import READ, Reactor
 from lwsws.net.timers import Timer
 
 # At most so many connections are accepted in a pass: those that are open want their turn, too.
 MAX_ACCEPTS = 64
+
+# close() takes at most so many: what the longest queue can hold, if net.core.somaxconn is as usual
+# (systemd asks for all of it).  It must have an end where another process keeps the same queue open.
+MAX_WAITING = 4096
 
 # Out of fds or memory.
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -99,10 +104,11 @@ class Listener:
         return self._paused
 
     def start(self) -> None:
-        """Begin to accept."""
-        self._started = True
+        """Begin to accept.  OSError if the socket was only bound so far, and cannot listen."""
         if not self._closed:
+            start_listening(self.sock)
             self._take_reserve()
+        self._started = True
         self._update()
 
     def pause(self) -> None:
@@ -115,18 +121,28 @@ class Listener:
         self._paused = False
         self._update()
 
-    def close(self) -> None:
-        """Accept no more and close the socket.  What waits in its backlog is refused, unless another process
-        has the same socket."""
+    def close(self, take_waiting: bool = False) -> None:
+        """Accept no more and close the socket.  What waits in its backlog is reset, unless another process
+        has the same socket; with `take_waiting` it is accepted first, if anything is to be just now."""
         if self._closed:
             return
+        takes = take_waiting and self._watched
         self._closed = True
         self._update()
-        self._drop_reserve()
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
-        self.sock.close()
+        try:
+            if takes:
+                self._take_waiting()
+        finally:
+            self.sock.close()   # at once: who comes in between is reset
+            self._drop_reserve()
+            if self._rest is not None:
+                self._rest.cancel()
+                self._rest = None
+
+    def _take_waiting(self) -> None:
+        for _ in range(MAX_WAITING):
+            if self._paused or not self._accept():
+                return
 
     def _update(self) -> None:
         wanted = self._started and not self._paused and not self._closed and self._rest is None

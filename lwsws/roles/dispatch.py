@@ -1,4 +1,4 @@
-"""Which handler answers a request: policy first, then WebSockets, then the mount.
+"""Which handler answers a request: policy first, then what is remembered, WebSockets, and the mount.
 
 An Upgrade to anything but WebSocket is ignored (RFC 9110 7.8; LESSONS 3.11).  A request for a WebSocket need
 not be below any mount, as in the original, but one that is meets the mount first: it may refuse it, redirect
@@ -7,12 +7,33 @@ it, or pass it on to another server.
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
+from lwsws.core.answers import Answers
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
 from lwsws.wire.headers import tokens
+from lwsws.wire.http1_request import RequestReader
 from lwsws.wire.request import METHODS, Request
+
+
+def dispatch(exchange: Exchange, misdirected: bool, answers: Answers,
+             reader: Optional[RequestReader]) -> None:
+    """Answer `exchange`, or give it to its handler; `misdirected` as VhostSet.choose() says, `reader` has the
+    body that is still to come, if any.  HttpError as of check_policy() and find_handler()."""
+    request = exchange.request
+    check_policy(exchange, misdirected)
+    if request.form == "asterisk":
+        exchange.respond(200, [("Allow", "GET, HEAD, OPTIONS")])
+        return
+    known = answers.find(request)
+    if known is not None:
+        exchange.repeat(known)
+        return
+    handler, max_body = find_handler(exchange)
+    if reader is not None:
+        reader.limit_body(max_body)
+    handler.begin(exchange)
 
 
 def check_policy(exchange: Exchange, misdirected: bool) -> None:

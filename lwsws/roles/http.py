@@ -20,18 +20,27 @@ from __future__ import annotations
 from typing import Optional, Union
 
 from lwsws import log
-from lwsws.core.accesslog import bad_request_tail, line_tail
-from lwsws.core.answers import Answer, Known
-from lwsws.core.connection import BODY, DRAIN, FIRST, HEAD, IDLE, RESPONSE, SEND, Connection
-from lwsws.core.errorpage import CONTENT_TYPE, error_page
+from lwsws.core.answers import Answer
+from lwsws.core.connection import (
+    BODY,
+    DRAIN,
+    FIRST,
+    GRACE_SECONDS,
+    HEAD,
+    IDLE,
+    RESPONSE,
+    SEND,
+    Connection,
+)
+from lwsws.core.errorpage import error_page
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.role import Role
 from lwsws.core.vhost import VhostSet
-from lwsws.roles.dispatch import check_policy, find_handler, serve_error_document
+from lwsws.roles.completion import HTML, log_answer, refuse, remember
+from lwsws.roles.dispatch import dispatch, serve_error_document
 from lwsws.roles.remembered import send_remembered
 from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.http1_request import Data, EndOfMessage, Request, RequestReader
-from lwsws.wire.http1_write import response_head
 
 # A new connection may wait this many times `timeout-secs` before its first byte, as in the original
 # (10 s by default): browsers open spare connections ahead of need.
@@ -53,14 +62,13 @@ EVENTS_PER_TURN = 32
 UNANSWERED = (FIRST, IDLE, HEAD)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-HTML = ("Content-Type", CONTENT_TYPE)
 
 
 class HttpRole(Role):
     """HTTP/1.1 and 1.0, server side (RFC 9110, RFC 9112)."""
 
     __slots__ = ("vhosts", "reader", "exchange", "_request_done", "_flushing", "_advancing", "_peer_eof",
-                 "_closing", "_paused", "_goes_on", "_keepalive")
+                 "_closing", "_paused", "_goes_on", "_counted", "_keepalive")
 
     def __init__(self, vhosts: VhostSet) -> None:
         self.vhosts = vhosts
@@ -73,6 +81,7 @@ class HttpRole(Role):
         self._closing = False           # no further request after the current one
         self._paused = False
         self._goes_on = False           # call_soon is going to call _go_on
+        self._counted = False           # the request counts for the limit of its client
         self._keepalive = 0.0
 
     def start(self, conn: Connection) -> None:
@@ -81,7 +90,7 @@ class HttpRole(Role):
         self._keepalive = self.vhosts.default.keepalive
         conn.counts = self.vhosts.default.counts
         conn.counts.connections += 1
-        conn.expect(conn.context.limits.timeout * FIRST_FACTOR, FIRST)
+        conn.expect_first(conn.context.limits.timeout * FIRST_FACTOR)
 
     # What the connection says.
 
@@ -136,18 +145,18 @@ class HttpRole(Role):
             conn.abort()
 
     def shutdown(self) -> None:
-        """Close now if no request is under way, else after its answer."""
-        self._closing = True
-        if self.exchange is None and self.reader is None:
-            self.conn.close()
+        """What is under way goes on, and whoever was not told of the end may ask once more, but soon."""
+        if self.exchange is None and self.reader is None and not self.conn.transport.size:
+            self.conn.end_idle(IDLE)
 
     def closed(self, exc: Optional[Exception]) -> None:
         """Tell the handler, and log what had been sent."""
         exchange, self.exchange, self.reader = self.exchange, None, None
         if exchange is None:
             return
+        self._count_off()
         if exchange.started and (not exchange.finished or self._flushing):
-            self._log(exchange, exchange.body_sent)
+            log_answer(exchange, exchange.body_sent)
         if exchange.consumer is not None and not exchange.finished:
             exchange.consumer.aborted()
 
@@ -156,7 +165,7 @@ class HttpRole(Role):
         conn = self.conn
         self._keepalive = answer.keepalive
         conn.counts = answer.counts
-        if not answer.keep_alive or conn.context.stopping:
+        if not answer.keep_alive:
             conn.close(linger=left != b"")
         elif conn.transport.size:
             conn.expect_progress(conn.context.limits.send_timeout, SEND)
@@ -264,7 +273,7 @@ class HttpRole(Role):
                 if conn.deadline.why != HEAD:
                     conn.expect(limits.timeout, HEAD)
             elif conn.deadline.why not in UNANSWERED:
-                conn.expect(self._keepalive, IDLE)
+                conn.expect(GRACE_SECONDS if conn.context.stopping else self._keepalive, IDLE)
         elif exchange.finished:
             if conn.deadline.why != DRAIN:
                 conn.expect(limits.timeout, DRAIN)
@@ -277,6 +286,8 @@ class HttpRole(Role):
 
     def _begin(self, request: Request) -> None:
         """Make the exchange of `request` and give it to the handler of its mount."""
+        if self.conn.counted and not self._count():
+            return
         vhost, misdirected = self.vhosts.choose(request.host_name)
         exchange = Exchange(self, request, vhost, self.vhosts.secure)
         self.exchange = exchange
@@ -287,7 +298,7 @@ class HttpRole(Role):
             self.reader.next_event()
             self._request_done = True
         try:
-            self._dispatch(exchange, misdirected)
+            dispatch(exchange, misdirected, self.vhosts.answers, None if self._request_done else self.reader)
         except HttpError as error:
             self.fail(exchange, error)
         except RemoteProtocolError:
@@ -299,28 +310,29 @@ class HttpRole(Role):
                     + traceback.format_exc())
             self.fail(exchange, HttpError(500))
 
-    def _dispatch(self, exchange: Exchange, misdirected: bool) -> None:
-        """Policy first, then what is remembered, then the handler."""
-        request = exchange.request
-        check_policy(exchange, misdirected)
-        if request.form == "asterisk":
-            exchange.respond(200, [("Allow", "GET, HEAD, OPTIONS")])
-            return
-        known = self.vhosts.answers.find(request)
-        if known is not None:
-            exchange.repeat(known)
-            return
-        handler, max_body = find_handler(exchange)
-        if not self._request_done and self.reader is not None:
-            self.reader.limit_body(max_body)
-        handler.begin(exchange)
+    def _count(self) -> bool:
+        """Count the request for its client; if that has too many, close the connection and return False."""
+        conn = self.conn
+        if conn.context.peers is None or conn.context.peers.begin(conn.counted):
+            self._counted = True
+            return True
+        self.reader = None
+        conn.close()
+        return False
+
+    def _count_off(self) -> None:
+        """The request is not under way any more."""
+        if self._counted:
+            self._counted = False
+            if self.conn.context.peers is not None:
+                self.conn.context.peers.end(self.conn.counted)
 
     # What exchanges ask (Responder).
 
     def may_keep_alive(self, exchange: Exchange) -> bool:
         """Both sides must be complete, or the rest of the body short, and nobody wants to close."""
         request = exchange.request
-        if not request.keep_alive or self._closing or self.conn.context.stopping:
+        if not request.keep_alive or self._closing or self.conn.context.winding_down:
             return False
         if self._request_done:
             return True
@@ -341,8 +353,9 @@ class HttpRole(Role):
 
     def upgraded(self, exchange: Exchange, role: Role) -> None:
         """Log the exchange, and let `role` have the connection with all that came behind the request."""
-        self._log(exchange, 0)
+        log_answer(exchange, 0)
         reader, self.reader, self.exchange = self.reader, None, None
+        self._count_off()
         if self._paused:
             self.conn.transport.resume_reading()
         self.conn.switch_role(role, b"" if reader is None else reader.leftover())
@@ -373,23 +386,26 @@ class HttpRole(Role):
     def _answered(self, exchange: Exchange) -> None:
         """The answer is on its way: log it, remember it, go on to the next request or close."""
         self._flushing = False
+        if self._counted:
+            self._count_off()
         mount, vhost = exchange.mount, exchange.vhost
         self._keepalive = mount.keepalive if mount is not None else vhost.keepalive
-        tail = self._log(exchange, exchange.body_bytes)
+        tail = log_answer(exchange, exchange.body_bytes)
         if exchange.cacheable and exchange.payload is not None and exchange.user is None:
-            self._remember(exchange, tail)
-        if not exchange.keep_alive or self.conn.context.stopping:
-            self._close_after(exchange)
+            remember(exchange, self.vhosts.answers, self._keepalive, tail)
+        if not exchange.keep_alive:
+            self._close_after(exchange.request.keep_alive)
             return
         if self._request_done:
             self._next_request()
         self._advance()
 
-    def _close_after(self, exchange: Exchange) -> None:
-        """Close; linger where the client may still be sending, or it would lose our answer."""
+    def _close_after(self, unexpected: bool) -> None:
+        """Close; linger where the client may still be sending, or it would lose our answer: `unexpected` if
+        only this answer tells it that it is the last one."""
         unread = not self._request_done or (self.reader is not None and self.reader.buffered > 0)
         self.exchange, self.reader = None, None
-        self.conn.close(linger=unread and not self._peer_eof)
+        self.conn.close(linger=(unread or unexpected) and not self._peer_eof)
 
     def _next_request(self) -> None:
         self.exchange = None
@@ -399,26 +415,6 @@ class HttpRole(Role):
                 reader.start_next()
             else:
                 self.reader = None      # an idle connection holds no parser
-
-    def _remember(self, exchange: Exchange, tail: str) -> None:
-        request, payload = exchange.request, exchange.payload
-        if request.has_body or payload is None or self.conn.context.stopping:
-            return
-        if exchange.known is not None and not self.vhosts.answers.is_repeated(exchange.known, request.raw):
-            return
-        known = Known(payload, exchange.status, exchange.body_bytes, exchange.mount, request.raw)
-        answer = Answer(payload, exchange.keep_alive, self._keepalive, exchange.vhost.access_log, tail,
-                        exchange.vhost.counts)
-        self.vhosts.answers.remember(request, known, answer)
-
-    def _log(self, exchange: Exchange, sent: int) -> str:
-        exchange.vhost.counts.requests += 1
-        access_log = exchange.vhost.access_log
-        if access_log is None:
-            return ""
-        tail = line_tail(exchange.request, exchange.status, sent)
-        access_log.write(self.conn.peer, exchange.user or "", tail)
-        return tail
 
     def _give_up(self, exchange: Exchange, error: HttpError) -> None:
         """Answer in place of the handler, which is told that it cannot any more."""
@@ -439,12 +435,4 @@ class HttpRole(Role):
             self._give_up(exchange, HttpError(error.status, error.why))
             return
         self.reader = None
-        vhost = self.vhosts.default
-        vhost.counts.rejected += 1
-        page = error_page(error.status, error.why)
-        fields = [HTML, ("Content-Length", str(len(page))), ("Connection", "close")]
-        head = response_head(error.status, fields, conn.context.date_field() + vhost.headers.fixed)
-        conn.transport.write(head + page)
-        if vhost.access_log is not None:
-            vhost.access_log.write(conn.peer, "", bad_request_tail(error.status, len(page)))
-        conn.close(linger=True)
+        refuse(conn, self.vhosts.default, error)

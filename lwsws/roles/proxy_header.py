@@ -2,13 +2,15 @@
 
 Only connections from the peers of `proxy-protocol-from` begin in this role (LESSONS 3.33), and theirs must
 have the header, whole and in time: a request without would count as the load balancer's own.  From then on
-the announced address is the client's, for all who ask who it is.
+the announced address is the client's, for all who ask who it is, and for the limits on connections: the load
+balancer itself has none.
 """
 
 from __future__ import annotations
 
 from lwsws import log
 from lwsws.core.connection import FIRST, Connection
+from lwsws.core.peers import address_key
 from lwsws.core.role import Role, RoleFactory
 from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.proxy_header import MAX_HEADER, read_proxy_header
@@ -19,18 +21,27 @@ class ProxyHeaderRole(Role):
 
     __slots__ = ("_make_role",)
 
+    knows_peer = False
+
     def __init__(self, make_role: RoleFactory) -> None:
         self._make_role = make_role
 
     def start(self, conn: Connection) -> None:
         """Wait for the header; its deadline is absolute."""
         self.conn = conn
-        conn.expect(conn.context.limits.timeout, FIRST)
+        conn.expect_first(conn.context.limits.timeout)
         conn.transport.start_peeking(MAX_HEADER, self._look)
 
     def expired(self, why: str) -> None:
         """No header came in time."""
-        self._refuse("no PROXY header in time")
+        if self.conn.context.stopping:
+            self.conn.close()
+        else:
+            self._refuse("no PROXY header in time")
+
+    def shutdown(self) -> None:
+        """Its header may be on the way."""
+        self.conn.end_idle(FIRST)
 
     def _look(self, data: bytes, ended: bool) -> None:
         conn = self.conn
@@ -50,12 +61,26 @@ class ProxyHeaderRole(Role):
             if log.enabled(log.INFO):
                 log.info(f"conn {conn.ident}: from {header.source[0]} through {conn.peer}")
             conn.peer = header.source[0]
+            if not self._admitted(conn):
+                conn.abort()
+                return
         conn.deadline.clear()
         conn.transport.skip(header.length)
         if conn.transport.closing:
             return
         conn.transport.stop_peeking()
         conn.switch_role(self._make_role(), b"")
+
+    @staticmethod
+    def _admitted(conn: Connection) -> bool:
+        """Count the connection for its client, now that it is known; False if that has too many."""
+        peers, key = conn.context.peers, address_key(conn.peer)
+        if peers is None or key is None:
+            return True
+        if not peers.admit(key):
+            return False
+        conn.counted = key
+        return True
 
     def _refuse(self, why: str) -> None:
         log.warn(f"conn {self.conn.ident}: {self.conn.peer}: {why}")

@@ -40,6 +40,8 @@ class RawRole(SessionRole):
         self.conn = conn
         conn.deadline.clear()
         self.call(self.protocol.raw_adopted)
+        if conn.context.stopping:   # its first bytes came when the end had begun
+            conn.role.shutdown()    # it may have handed the connection over
 
     def data_received(self, data: bytes) -> None:
         """Give it to the plugin, now or when it resumes."""

@@ -71,15 +71,21 @@ class SniffRole(Role):
         wait = conn.context.limits.timeout * FIRST_FACTOR
         if self.gate.fallback is not None and self.gate.fallback_wait:
             wait = self.gate.fallback_wait
-        conn.expect(wait, FIRST)
+        conn.expect_first(wait)
         conn.transport.start_peeking(MAX_BYTES, self._look)
 
     def expired(self, why: str) -> None:
         """Silent for too long, or too slow with the beginning of whatever it was."""
-        if self.gate.fallback is not None and (why == HEAD or (why == FIRST and self.gate.fallback_wait)):
+        waits_for_us = why == HEAD or (why == FIRST and self.gate.fallback_wait > 0)
+        if self.gate.fallback is not None and waits_for_us:
             self._become(self.gate.fallback())
         else:
             self.conn.close(linger=why != FIRST)
+
+    def shutdown(self) -> None:
+        """Who is silent yet may begin, but soon; what has begun has its deadline."""
+        if self.conn.deadline.why == FIRST:
+            self.conn.end_idle(FIRST)
 
     def _look(self, data: bytes, ended: bool) -> None:
         """`data` is all that came so far; `ended` says that no more will come."""

@@ -38,8 +38,7 @@ class TlsHandshakeRole(Role):
         self._transport = conn.start_tls(self._context, self._server_name, self._done)
 
     def shutdown(self) -> None:
-        """Nothing has been asked yet, so nothing is lost."""
-        self.conn.abort()
+        """The client is about to ask, and its deadline near."""
 
     def _done(self) -> None:
         conn = self.conn

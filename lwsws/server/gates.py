@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 
 from lwsws.config.model import VhostConfig
 from lwsws.core.answers import Answers
-from lwsws.core.connection import UNIX_PEER, peer_name
 from lwsws.core.handler import Handler
+from lwsws.core.peers import UNIX_PEER, peer_name
 from lwsws.core.role import Role, RoleFactory
 from lwsws.core.routing import Routes
 from lwsws.core.vhost import STS_FIELD, HeaderSet, MountPoint, Vhost, VhostSet

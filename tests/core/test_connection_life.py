@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, List, Optional
 import pytest
 
 from lwsws import log
-from lwsws.core.connection import IDLE, SEND, Connection, peer_name
+from lwsws.core.connection import FIRST, GRACE_SECONDS, IDLE, SEND, Connection
 from lwsws.core.context import Context, Limits
 from lwsws.core.role import Role
 from lwsws.net.reactor import Reactor
@@ -130,7 +130,6 @@ def told_more() -> Iterator[None]:
     (None, "unix"),
 ])
 def test_the_name_of_a_peer(bench: Bench, address: Any, name: str) -> None:
-    assert peer_name(address) == name
     assert bench.connect(Script(), address).peer == name
 
 
@@ -390,3 +389,34 @@ def test_a_role_that_fails_at_the_end_is_forgotten_all_the_same(
     bench.run()
     assert "ZeroDivisionError" in capfd.readouterr().err
     assert not bench.context.connections
+
+
+# When the server stops.
+
+
+def test_an_idle_connection_ends_a_moment_after_its_last_byte(bench: Bench) -> None:
+    role = Script()
+    connection = bench.connect(role)
+    bench.wait(GRACE_SECONDS / 2)
+    connection.end_idle(IDLE)
+    bench.wait(GRACE_SECONDS / 2 - 0.1)
+    assert role.events == ["start"]
+    bench.wait(0.1)
+    assert role.events == ["start", ("expired", IDLE)]
+
+
+def test_one_that_has_been_idle_for_longer_ends_at_once(bench: Bench) -> None:
+    connection = bench.connect(Script())
+    bench.wait(GRACE_SECONDS)
+    connection.end_idle(IDLE)
+    bench.run()
+    assert not bench.context.connections
+
+
+@pytest.mark.parametrize("stopping, seconds, wait", [
+    (False, 9, 9), (True, 9, GRACE_SECONDS), (True, GRACE_SECONDS / 2, GRACE_SECONDS / 2)])
+def test_the_first_bytes_are_waited_for(bench: Bench, stopping: bool, seconds: float, wait: float) -> None:
+    connection = bench.connect(Script())
+    bench.context.stopping = stopping
+    connection.expect_first(seconds)
+    assert (connection.deadline.at, connection.deadline.why) == (bench.reactor.now + wait, FIRST)

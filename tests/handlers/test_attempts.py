@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Optional
 
-import pytest
-
 from lwsws.handlers.attempts import (
     MAX_ADDRESSES,
     MAX_FAILURES,
@@ -15,25 +13,8 @@ from lwsws.handlers.attempts import (
     WINDOW,
     Failures,
     Verified,
-    address_key,
 )
 from tests.support.clock import ManualClock
-
-
-@pytest.mark.parametrize("peer, key", [
-    ("192.0.2.7", "192.0.2.7"),
-    ("2001:db8:1:2::5", "20010db800010002"),
-    ("2001:db8:1:2:ffff::", "20010db800010002"),
-    ("2001:db8:1:3::5", "20010db800010003"),
-    ("fe80::1%eth0", "fe80000000000000"),
-    ("::1", "0000000000000000"),
-    ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
-    ("not:an:address", "not:an:address"),
-    ("unix", None),
-    ("", None),
-])
-def test_address_key(peer: str, key: Optional[str]) -> None:
-    assert address_key(peer) == key
 
 
 def fail(failures: Failures, key: Optional[str], times: int) -> None:

@@ -11,11 +11,11 @@ from typing import Any, Callable, Iterator, List, Tuple
 import pytest
 
 from lwsws.net import listener as listener_module
-from lwsws.net.addresses import listen_tcp
 from lwsws.net.listener import MAX_ACCEPTS, QUIET_SECONDS, REST_SECONDS, Listener
 from lwsws.net.reactor import Reactor
-from tests.net.support import PATIENCE_SECONDS, CountingSelector, settle, spin
+from tests.net.support import PATIENCE_SECONDS, CountingSelector, listen_tcp, settle, spin
 from tests.support.clock import ManualClock
+from tests.support.docroot import open_fds
 
 
 class Server:
@@ -123,6 +123,70 @@ def test_a_pass_accepts_at_most_a_batch(server: Server, reactor: Reactor) -> Non
     assert len(server.accepted) == MAX_ACCEPTS
     reactor.run_once(PATIENCE_SECONDS)
     assert len(server.accepted) == MAX_ACCEPTS + 6
+
+
+class TestTakingWhatWaits:
+    """Before a listener is closed, which would refuse those who wait."""
+
+    def test_all_of_them_at_once(self, server: Server) -> None:
+        server.connect(MAX_ACCEPTS + 6)
+        server.listener.close(take_waiting=True)
+        assert len(server.accepted) == MAX_ACCEPTS + 6
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+
+    def test_no_more_than_the_longest_queue(self, server: Server) -> None:
+        """Others may keep the same queue open, and clients come without an end."""
+        server.on_accept = server.connect
+        server.connect()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(listener_module, "MAX_WAITING", 10)
+            server.listener.close(take_waiting=True)
+        assert len(server.accepted) == 10
+
+    def test_none_before_it_has_started(self, reactor: Reactor) -> None:
+        server = Server(reactor)
+        server.connect()
+        server.listener.close(take_waiting=True)
+        assert server.accepted == []
+        server.close()
+
+    def test_none_while_it_is_paused_or_already_closed(self, server: Server) -> None:
+        server.connect()
+        server.listener.pause()
+        server.listener.close(take_waiting=True)
+        server.listener.close(take_waiting=True)
+        assert server.accepted == []
+
+    def test_no_more_once_it_is_paused(self, server: Server) -> None:
+        """As at the limit on connections."""
+        server.on_accept = server.listener.pause
+        server.connect(3)
+        server.listener.close(take_waiting=True)
+        assert len(server.accepted) == 1
+
+    def test_it_is_closed_also_if_the_owner_fails(self, server: Server) -> None:
+        def faulty() -> None:
+            raise ValueError("out of order")
+
+        server.on_accept = faulty
+        server.connect()
+        with pytest.raises(ValueError):
+            server.listener.close(take_waiting=True)
+        assert server.listener.sock.fileno() == -1
+
+    def test_nothing_is_left_of_it_where_fds_are_lacking(
+        self, server: Server, reactor: Reactor, clock: ManualClock, no_more_fds: Callable[[bool], None]
+    ) -> None:
+        server.connect()
+        before = open_fds()
+        no_more_fds(True)
+        server.listener.close(take_waiting=True)
+        no_more_fds(False)
+        clock.advance(REST_SECONDS)
+        settle(reactor)
+        # The socket and its reserve are gone.
+        assert (server.accepted, len(open_fds())) == ([], len(before) - 2)
 
 
 class TestPausing:

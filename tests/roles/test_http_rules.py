@@ -1,4 +1,4 @@
-"""The http role: rules of requests, handlers, deadlines, the access log, stopping."""
+"""The http role: rules of requests, handlers, deadlines, the access log."""
 
 from __future__ import annotations
 
@@ -286,24 +286,7 @@ def test_access_log_of_a_download_that_was_broken_off(make: Callable[..., Bench]
     assert 0 < sent < len(BIG)
 
 
-# Stopping
-
-
-def test_shutdown_closes_idle_connections_and_finishes_open_answers(make: Callable[..., Bench]) -> None:
-    bench, later = make(), Later()
-    bench.mount("/later", later)
-    idle, fresh, busy = bench.connect(), bench.connect(), bench.connect()
-    idle.get("/ten.txt")
-    busy.send(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    bench.context.stopping = True
-    for connection in list(bench.context.connections):
-        connection.role.shutdown()
-    bench.run()
-    assert idle.closed and fresh.closed and not busy.closed
-    later.exchanges[0].respond(200, [], b"done")
-    answer = busy.answer()
-    assert (answer.body, answer.get("Connection")) == (b"done", "close")
-    assert busy.closed
+# The client leaves
 
 
 def test_file_slices_are_released_when_the_client_leaves(make: Callable[..., Bench], tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
+from lwsws.core.connection import GRACE_SECONDS
+from lwsws.core.peers import Peers
 from tests.support.certificates import Certificates
 from tests.support.docroot import file_mount, make_docroot
+from tests.support.ending import tell_all
 from tests.support.peer import Bench
 from tests.support.tls_peer import TlsPeer
 
@@ -136,3 +139,46 @@ def test_peers_of_a_unix_socket(make_bench: MakeBench, tmp_path: Path) -> None:
     peer.send(V1 + REQUEST)
     assert peer.answer().status == 200
     assert logged(tmp_path) == "203.0.113.9"
+
+
+# Limits for each client.
+
+
+def test_limits_hold_for_the_announced_client(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    peers = bench.context.peers = Peers(2, 0, bench.clock)
+    waiting = [bench.connect(LISTED) for _ in range(5)]     # which nobody has announced yet
+    assert len(peers) == 0
+    for peer in waiting[:3]:
+        peer.send(V1)
+    bench.advance(0.05)
+    assert [peer.closed for peer in waiting] == [False, False, True, False, False]
+    assert (bench.context.refused, len(peers)) == (1, 1)
+    waiting[3].send(V1.replace(b".9 ", b".10 ") + REQUEST)
+    assert waiting[3].answer().status == 200
+    waiting[4].send(LOCAL + REQUEST)    # the proxy itself has no limit
+    assert waiting[4].answer().status == 200
+    assert len(peers) == 2
+    for peer in waiting:
+        peer.sock.close()
+    bench.run()
+    assert len(peers) == 0
+
+
+# The end.
+
+
+def test_a_header_that_comes_soon_is_read_when_the_server_stops(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    old = bench.connect(LISTED)
+    bench.advance(GRACE_SECONDS)
+    slow, quick = bench.connect(LISTED), bench.connect(LISTED)
+    tell_all(bench.context)
+    bench.run()
+    assert old.closed
+    bench.advance(GRACE_SECONDS - 0.1)
+    quick.send(V1 + REQUEST)
+    assert quick.answer().get("Connection") == "close"
+    assert not slow.closed
+    bench.advance(0.1)
+    assert slow.closed

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ssl
 import time
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Dict, Iterator, Optional
 
 import pytest
 
+from lwsws.core.connection import GRACE_SECONDS
 from lwsws.wire.client_hello import MAX_BYTES
 from tests.support.certificates import Certificates, Pair
+from tests.support.ending import tell_all
 from tests.support.peer import Bench
 from tests.support.tls_bench import HTTP, LOOK_AGAIN, MakeBench, benches, met, tls
 from tests.support.tls_peer import TLS12, TLS13, TlsPeer, client_context
@@ -223,18 +225,40 @@ def test_the_client_leaves(three: Bench, certificates: Certificates) -> None:
         assert peer.peer.closed
 
 
-def test_the_server_stops(three: Bench, certificates: Certificates) -> None:
-    silent, shaking = three.connect(), TlsPeer(three.connect(), certificates.ca, "a.test")
+def test_who_is_silent_for_long_when_the_server_stops_is_closed(
+    three: Bench, certificates: Certificates
+) -> None:
+    old = three.connect()
+    three.advance(GRACE_SECONDS)
+    new, late = three.connect(), TlsPeer(three.connect(), certificates.ca, "a.test")
+    tell_all(three.context)
+    three.run()
+    assert (old.closed, new.closed) == (True, False)
+    three.advance(GRACE_SECONDS - 0.1)
+    assert late.handshake().get("/a.txt", host="a.test").get("Connection") == "close"
+    three.advance(0.1)
+    assert new.closed
+
+
+@pytest.mark.parametrize("count", [3, None])
+def test_a_handshake_that_has_begun_is_finished_when_the_server_stops(
+    three: Bench, certificates: Certificates, count: Optional[int]
+) -> None:
+    """After some bytes of the ClientHello, or all of it; and then there is a moment for the request."""
+    shaking = TlsPeer(three.connect(), certificates.ca, "a.test")
     with pytest.raises(ssl.SSLWantReadError):
         shaking.tls.do_handshake()
-    shaking.flush()
-    shaking.peer.receive()
-    for connection in list(three.context.connections):
-        connection.role.shutdown()
+    hello = shaking.outgoing.read()
+    shaking.peer.send(hello[:count])
+    three.advance(2 * GRACE_SECONDS)
+    tell_all(three.context)
     three.run()
-    shaking.peer.receive()
-    assert silent.closed
-    assert shaking.peer.eof
+    assert not shaking.peer.closed
+    shaking.peer.send(hello[len(hello[:count]):])
+    three.advance(LOOK_AGAIN)
+    shaking.handshake()
+    three.advance(GRACE_SECONDS / 2)
+    assert shaking.get("/a.txt", host="a.test").get("Connection") == "close"
 
 
 # Plain http on a TLS port.

@@ -7,9 +7,11 @@ from typing import Iterator
 
 import pytest
 
+from lwsws.core.connection import GRACE_SECONDS
 from lwsws.roles.http import HttpRole
 from lwsws.roles.raw import RawRole
 from tests.support.certificates import Certificates
+from tests.support.ending import tell_all
 from tests.support.peer import Peer
 from tests.support.tls_bench import FALLBACK, HTTP, LOOK_AGAIN, RAW, MakeBench, benches, met, tls
 from tests.support.tls_peer import TlsPeer
@@ -92,6 +94,21 @@ def test_who_says_nothing_gets_the_fallback_after_a_while(
     assert role_of(peer) is RawRole
     peer.send(b"hello")
     assert peer.receive() == b"hello"
+
+
+def test_sessions_end_as_they_begin_when_the_server_stops(make_bench: MakeBench) -> None:
+    bench = make_bench(FALLBACK)
+    silent, unfinished, late = bench.connect(), bench.connect(), bench.connect()
+    unfinished.send(b"GE")
+    tell_all(bench.context)
+    bench.advance(GRACE_SECONDS - 0.1)
+    assert not silent.closed
+    late.send(b"SSH-2.0-x\r\n")
+    assert late.connection.transport.closing and not late.data
+    bench.advance(0.1)
+    assert [peer.closed for peer in (silent, unfinished)] == [True, False]
+    bench.advance(10)
+    assert unfinished.closed
 
 
 def test_fallback_wait_0_is_never(make_bench: MakeBench) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
+from lwsws.net.keeper import Keeper, OwnKeeper
 from lwsws.net.reactor import Reactor
 from lwsws.server.plugins import Plugins
+from lwsws.server.scoreboard import Slot
 from lwsws.server.service import Service
 from tests.support.clock import ManualClock
 from tests.support.docroot import file_mount
@@ -21,6 +23,7 @@ PASS_SECONDS = 0.02
 
 REQUEST = b"GET /a.txt HTTP/1.1\r\nHost: a.test\r\n\r\n"
 BODY = b"a file\n"
+BIG = 16 << 20     # more than socket buffers take
 
 
 class Host:
@@ -33,18 +36,26 @@ class Host:
         (self.docroot / "a.txt").write_text("a file\n")
         self.clock = ManualClock()
         self.reactor = Reactor(clock=self.clock)
+        self.keeper: Optional[Keeper] = None    # of the services to come; their own if None
+        self.slot: Optional[Slot] = None        # the same
         self.services: List[Service] = []
         self.clients: List[socket.socket] = []
 
-    def service(self, *vhosts: Dict[str, Any], **settings: Any) -> Service:
-        """A service of these vhosts, which serve the docroot as a.test on 127.0.0.1 where they do not say."""
+    def prepared(self, *vhosts: Dict[str, Any], **settings: Any) -> Service:
+        """A service of these vhosts, which serve the docroot as a.test on 127.0.0.1 where they do not say;
+        before it is furnished."""
         usual = {"name": "a.test", "interface": "127.0.0.1", "mounts": [file_mount("/", self.docroot)]}
         complete = [{**usual, **vhost} for vhost in vhosts]
         named = {key.replace("_", "-"): value for key, value in settings.items()}
         config = load_config(write_config(self.home / "etc", complete, named))
-        service = Service(config, self.reactor)
-        service.furnish(Plugins())
+        service = Service(config, self.reactor, keeper=self.keeper, slot=self.slot)
         self.services.append(service)
+        return service
+
+    def service(self, *vhosts: Dict[str, Any], **settings: Any) -> Service:
+        """The same, furnished."""
+        service = self.prepared(*vhosts, **settings)
+        service.furnish(Plugins())
         return service
 
     def started(self, *vhosts: Dict[str, Any], **settings: Any) -> Service:
@@ -59,6 +70,14 @@ class Host:
         client = connect(address if isinstance(address, str) else ("127.0.0.1", address))
         client.setblocking(False)
         self.clients.append(client)
+        return client
+
+    def stuck_download(self, port: int) -> socket.socket:
+        """A client that has begun to take a big file and goes on no more."""
+        (self.docroot / "big.txt").write_bytes(bytes(BIG))
+        client = self.connect(port)
+        client.sendall(REQUEST.replace(b"a.txt", b"big.txt"))
+        self.until(lambda: self.received(client))
         return client
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -96,6 +115,26 @@ class Host:
             client.close()
         self.reactor.run_once(0)
         self.reactor.close()
+
+
+class SharedKeeper:
+    """As of a parent: has the sockets also when those who serve have ended."""
+
+    has_parent = True
+
+    def __init__(self, own: OwnKeeper) -> None:
+        self.anew = own.anew
+        self.listen = own.listen
+        self.release = own.release
+        self.allow = own.allow
+        self.read = own.read
+        self.state = own.state
+        self.open_log = own.open_log
+        self.seal = own.seal
+        self.close = own.close
+
+    def wind_down(self) -> None:
+        """Others have the sockets, too."""
 
 
 class Unable:

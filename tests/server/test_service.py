@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from lwsws.net.addresses import RETRY_SECONDS
+from lwsws.net.bind_retry import RETRY_SECONDS
 from lwsws.server.service import BindError, Service
 from tests.server.support import BODY, REQUEST, Disable, Host
 from tests.support.server import connect, file_mount, free_ports

@@ -12,13 +12,12 @@ from typing import Callable, Iterator, List, Tuple
 
 import pytest
 
-from lwsws.net.addresses import RETRY_SECONDS
+from lwsws.core.connection import GRACE_SECONDS
+from lwsws.net.bind_retry import RETRY_SECONDS
 from lwsws.server.service import BindError, connection_limit
-from tests.server.support import BODY, REQUEST, Disable, Host
+from tests.server.support import BIG, BODY, REQUEST, Disable, Host
 from tests.support.docroot import open_fds
 from tests.support.server import connect
-
-BIG = 16 << 20     # more than socket buffers take
 
 
 def refused(address: Tuple[str, int]) -> bool:
@@ -134,16 +133,81 @@ def test_stop_with_nothing_open_ends_at_once(
     assert capfd.readouterr().err.endswith("N: stopping\n")
 
 
-def test_stop_closes_idle_connections(host: Host, port: int) -> None:
+def test_stop_closes_idle_connections(host: Host, port: int, capfd: pytest.CaptureFixture[str]) -> None:
     service = host.started({"port": port})
     fresh, used = host.connect(port), host.connect(port)
     used.sendall(REQUEST)
     assert host.received(used).endswith(BODY)
     host.until(lambda: len(service.context.connections) == 2)
+    host.clock.advance(GRACE_SECONDS)
     service.stop()
     host.reactor.run()
     assert not service.context.connections
     assert (fresh.recv(1), used.recv(1)) == (b"", b"")
+    assert capfd.readouterr().err.endswith("N: stopping\n")
+
+
+def test_stop_gives_those_a_moment_who_were_busy(
+    host: Host, port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = host.started({"port": port})
+    slow, quick = host.connect(port), host.connect(port)
+    for client in (slow, quick):
+        client.sendall(REQUEST)
+        assert host.received(client).endswith(BODY)
+    host.clock.advance(GRACE_SECONDS - 0.1)
+    service.stop()
+    host.settle()
+    assert "stopping: 2 connections still open, waiting up to 10 s" in capfd.readouterr().err
+    quick.sendall(REQUEST)
+    assert b"\r\nConnection: close\r\n" in host.received(quick)
+    assert host.received(quick) == b""
+    quick.close()
+    assert waits(slow)
+    host.clock.advance(0.1)
+    host.reactor.run()
+    assert slow.recv(1) == b""
+
+
+@pytest.mark.parametrize("connects", ["long before", "just now"])
+def test_a_request_that_is_there_already_is_answered(host: Host, port: int, connects: str) -> None:
+    """It came while we were told to stop: on a connection that was idle for long, or was not accepted yet."""
+    service = host.started({"port": port})
+    if connects == "long before":
+        client = host.connect(port)
+        host.until(lambda: service.context.connections)
+        host.clock.advance(5)
+    else:
+        client = host.connect(port)
+    client.sendall(REQUEST)
+    service.stop()
+    answer = host.received(client)
+    assert answer.endswith(BODY) and b"\r\nConnection: close\r\n" in answer
+    client.close()
+    host.reactor.run()
+    assert refused(("127.0.0.1", port))
+
+
+def test_all_who_wait_in_the_backlog_are_served(host: Host, port: int) -> None:
+    path = str(host.home / "s")
+    service = host.started({"port": port}, {"unix-socket": "1", "interface": path})
+    clients = [host.connect(address) for address in (port, path) for _ in range(100)]
+    service.stop()
+    assert service.context.accepted == len(clients)
+    for client in clients:
+        client.sendall(REQUEST)
+        assert host.received(client).endswith(BODY)
+        client.close()
+    host.reactor.run()
+    assert not os.path.exists(path)
+
+
+def test_stop_takes_no_more_than_the_limit_allows(host: Host, port: int) -> None:
+    service = host.started({"port": port}, max_connections=3)
+    for _ in range(5):
+        host.connect(port)
+    service.stop()
+    assert service.context.accepted == 3
 
 
 def test_stop_lets_a_request_finish(host: Host, port: int, capfd: pytest.CaptureFixture[str]) -> None:
@@ -156,14 +220,16 @@ def test_stop_lets_a_request_finish(host: Host, port: int, capfd: pytest.Capture
     client.sendall(REQUEST[:-2])
     host.settle()
     service.stop()
-    assert "stopping: 1 connection still open, waiting up to 10 s" in capfd.readouterr().err
     assert refused(("127.0.0.1", port))
+    host.settle()
+    assert "stopping: 1 connection still open, waiting up to 10 s" in capfd.readouterr().err
     client.sendall(REQUEST[-2:])
-    host.reactor.run()
-    answer = client.recv(1 << 16)
+    answer = host.received(client)
     assert b"\r\nConnection: close\r\n" in answer
     assert answer.endswith(BODY)
-    assert client.recv(1) == b""
+    assert host.received(client) == b""
+    client.close()
+    host.reactor.run()
 
 
 def test_the_end_of_the_last_connection_is_not_the_end(host: Host, port: int) -> None:
@@ -178,18 +244,9 @@ def test_the_end_of_the_last_connection_is_not_the_end(host: Host, port: int) ->
     assert told == ["still running"]
 
 
-def stuck_download(host: Host, port: int) -> socket.socket:
-    """A client that has begun to take a big file and goes on no more."""
-    (host.docroot / "big.txt").write_bytes(bytes(BIG))
-    client = host.connect(port)
-    client.sendall(REQUEST.replace(b"a.txt", b"big.txt"))
-    host.until(lambda: host.received(client))
-    return client
-
-
 def test_stop_waits_no_longer_than_configured(host: Host, port: int) -> None:
     service = host.started({"port": port}, shutdown_timeout=3)
-    client = stuck_download(host, port)
+    client = host.stuck_download(port)
     service.stop()
     host.reactor.run_once(0)
     assert len(service.context.connections) == 1
@@ -201,16 +258,20 @@ def test_stop_waits_no_longer_than_configured(host: Host, port: int) -> None:
 
 def test_stop_lets_a_download_finish(host: Host, port: int) -> None:
     service = host.started({"port": port})
-    client = stuck_download(host, port)
+    client = host.stuck_download(port)
     service.stop()
-    assert len(host.received(client, BIG)) > BIG - (1 << 20)
+    client.sendall(REQUEST)     # the head has said that the connection goes on
+    data = host.received(client, 2 * BIG)
+    assert len(data) > BIG - (1 << 20)
+    assert data.endswith(BODY) and b"\r\nConnection: close\r\n" in data
+    client.close()
     host.reactor.run()
     assert not service.context.connections
 
 
 def test_a_second_stop_ends_at_once(host: Host, port: int) -> None:
     service = host.started({"port": port})
-    stuck_download(host, port)
+    host.stuck_download(port)
     service.stop()
     service.stop()
     host.reactor.run()
@@ -246,7 +307,7 @@ def test_open_connections_are_closed_with_the_service(host: Host, port: int) -> 
     host.reactor.run_once(0)
     before = open_fds()
     service = host.started({"port": port})
-    client = stuck_download(host, port)
+    client = host.stuck_download(port)
     service.close()
     host.reactor.run_once(0)
     client.close()
@@ -318,11 +379,12 @@ def test_a_name_with_at_is_abstract_as_in_the_original(
 # Logs.
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 def test_usr1_reopens_the_logs_by_name(
-    host: Host, port: int, capfd: pytest.CaptureFixture[str]
+    host: Host, port: int, capfd: pytest.CaptureFixture[str], processes: int
 ) -> None:
     path = host.home / "log"
-    service = host.started({"port": port, "access-log": str(path)})
+    service = host.started({"port": port, "access-log": str(path)}, count_processes=processes)
     client = host.connect(port)
     client.sendall(REQUEST)
     assert host.received(client).endswith(BODY)
@@ -331,14 +393,15 @@ def test_usr1_reopens_the_logs_by_name(
     client.sendall(REQUEST)
     assert host.received(client).endswith(BODY)
     host.reactor.run_once(0)
-    assert "N: reopened 1 access log\n" in capfd.readouterr().err
+    told = "N: reopened 1 access log\n" in capfd.readouterr().err
+    assert told is (processes == 1)     # of several, each would say it
     assert [(host.home / name).read_text().count("GET /a.txt") for name in ("log.1", "log")] == [1, 1]
 
 
 def test_what_was_broken_off_at_the_end_is_in_the_log(host: Host, port: int) -> None:
     path = host.home / "log"
     service = host.started({"port": port, "access-log": str(path)})
-    stuck_download(host, port)
+    host.stuck_download(port)
     service.stop()
     service.stop()
     host.reactor.run()

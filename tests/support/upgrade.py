@@ -10,6 +10,9 @@ from tests.support.peer import Answer, Peer
 ACCEPT_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ORDINARY = {"Host": "localhost", "Upgrade": "websocket", "Connection": "Upgrade",
             "Sec-WebSocket-Key": ACCEPT_KEY, "Sec-WebSocket-Version": "13"}
+# The same as a request.
+UPGRADE = "".join(["GET / HTTP/1.1\r\n", *[f"{name}: {value}\r\n" for name, value in ORDINARY.items()],
+                   "\r\n"]).encode()
 
 
 def asked(peer: Peer, target: str = "/", line: str = "GET {} HTTP/1.1", **fields: Optional[str]) -> Answer:
