@@ -150,7 +150,7 @@ def context_report(status: Mapping[str, Any]) -> Dict[str, Any]:
         "cgi_spawned": "0",
         "pt_fd_max": str(status["fds_max"]),
         "ah_pool_max": str(status["max_connections"]),
-        "deprecated": flag(status["stopping"]),
+        "deprecated": flag(status["state"] != "serving"),
         "wsi_alive": str(sockets),
         "pt": [{"fds_count": str(sockets), "ah_pool_inuse": "0", "ah_wait_list": "0"}],
         "vhosts": [vhost_report(vhost) for vhost in status["vhosts"]],
@@ -164,8 +164,15 @@ def context_report(status: Mapping[str, Any]) -> Dict[str, Any]:
 def own_report(status: Mapping[str, Any]) -> Dict[str, Any]:
     """What the original has no names for."""
     numbers = {name: str(status[name]) for name in (
-        "pid", "connections", "max_connections", "accepted", "websockets", "memory")}
-    return {**numbers, "workers": {name: str(count) for name, count in status["workers"].items()}}
+        "pid", "generation", "process", "state", "connections", "max_connections", "accepted", "refused",
+        "websockets", "memory")}
+    return {**numbers, "workers": strings(status["workers"]),
+            "processes": [strings(process) for process in status["processes"]]}
+
+
+def strings(numbers: Mapping[str, Any]) -> Dict[str, str]:
+    """The values as strings."""
+    return {name: str(value) for name, value in numbers.items()}
 
 
 def vhost_report(vhost: Mapping[str, Any]) -> Dict[str, Any]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from lwsws import __version__
 from lwsws.core.vhost import Counts
 from lwsws.server.build import Site
+from lwsws.server.scoreboard import DEPRECATED, SERVING, STOPPING, Row, Scoreboard, Slot
 
 if TYPE_CHECKING:
     from lwsws.config.model import MountConfig, VhostConfig
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 STATM = "/proc/self/statm"
 
 
-def report(context: Context, site: Site, started: float, max_connections: int,
+def report(context: Context, site: Site, started: float, max_connections: int, slot: Slot,
            hide_vhosts: bool = False) -> Dict[str, Any]:
-    """The state of the process; `started` is when it began, by the clock of the reactor."""
+    """The state of the process, and a line on each of the others; `started` is when it began, by the clock of
+    the reactor.  Writes what it says of itself into `slot`."""
+    row = own_row(context, site, slot)
+    slot.write(row)
     live = live_bytes(context)
     total = [context.counts.rx, context.counts.tx]
     for rx, tx in live.values():
@@ -32,26 +37,60 @@ def report(context: Context, site: Site, started: float, max_connections: int,
         total[1] += tx
     vhosts = served(site)
     offered = {id(each.config): [*each.by_name] for each in site.protocols}
-    workers = context.workers
     return {
         "version": __version__,
-        "pid": os.getpid(),
+        "pid": row.pid,
+        "generation": row.generation,
+        "process": row.number,
+        "state": row.state_name,
         "uptime": context.reactor.now - started,
-        "connections": len(context.connections),
-        "accepted": context.accepted,
+        "connections": row.connections,
+        "accepted": row.accepted,
+        "refused": row.refused,
         "max_connections": max_connections,
-        "websockets": sum(len(protocol.sessions) for offered in site.protocols
-                          for protocol in offered.by_name.values()),
+        "websockets": row.websockets,
         "listening": len(site.listening),
         "stopping": context.stopping,
         "memory": memory(),
         "fds_max": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        "workers": {"threads": workers.threads, "busy": workers.busy, "waiting": workers.waiting},
+        "workers": {"threads": row.threads, "busy": row.busy, "waiting": context.workers.waiting},
+        "processes": processes(slot.board, context.wall_clock()),
         "traffic": summed([vhost.counts for _, vhost in vhosts], total[0], total[1]),
         "vhosts": [] if hide_vhosts else [
             vhost_report(config, vhost, live.get(id(vhost.counts), (0, 0)), offered[id(config)])
             for config, vhost in vhosts],
     }
+
+
+def make_own_slot() -> Slot:
+    """For a process that is alone: a scoreboard with one slot, its own."""
+    slot = Scoreboard(1).slot(0)
+    slot.write(Row(os.getpid(), 1, 0, int(time.time())))
+    return slot
+
+
+def own_row(context: Context, site: Site, slot: Slot) -> Row:
+    """What this process says of itself now; its generation and number stand in its `slot` already."""
+    place = slot.row()
+    return Row(
+        os.getpid(), place.generation, place.number, place.started,
+        STOPPING if context.stopping else DEPRECATED if context.winding_down else SERVING,
+        connections=len(context.connections),
+        websockets=sum(len(protocol.sessions) for offered in site.protocols
+                       for protocol in offered.by_name.values()),
+        accepted=context.accepted,
+        refused=context.refused,
+        threads=context.workers.threads,
+        busy=context.workers.busy)
+
+
+def processes(board: Scoreboard, now: float) -> List[Dict[str, Any]]:
+    """All serving processes as they say of themselves; `now` in seconds since 1970."""
+    return [{"pid": row.pid, "generation": row.generation, "index": row.number, "state": row.state_name,
+             "uptime": max(0, int(now) - row.started), "connections": row.connections,
+             "websockets": row.websockets, "accepted": row.accepted, "refused": row.refused,
+             "threads": row.threads, "busy": row.busy}
+            for row in board.rows()]
 
 
 def served(site: Site) -> List[Tuple[VhostConfig, Vhost]]:

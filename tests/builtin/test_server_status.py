@@ -30,10 +30,14 @@ MOUNT = {"mountpoint": "/", "origin": "file:///www", "cache_max_age": 7, "cache_
 SITE = {"name": "a.test", "port": 443, "tls": True, "sts": False, "traffic": TRAFFIC,
         "mounts": [MOUNT, {**MOUNT, "mountpoint": "/x", "default": "x.html"}],
         "protocols": ["lws-status", "chat"]}
+PROCESS = {"pid": 16, "generation": 2, "index": 0, "state": "deprecated", "uptime": 3600, "connections": 1,
+           "websockets": 1, "accepted": 70, "refused": 5, "threads": 2, "busy": 1}
 STATUS: Dict[str, Any] = {
-    "version": "1.2", "pid": 17, "uptime": 61.9, "connections": 8, "accepted": 9, "max_connections": 100,
+    "version": "1.2", "pid": 17, "generation": 3, "process": 1, "state": "serving", "uptime": 61.9,
+    "connections": 8, "accepted": 9, "refused": 6, "max_connections": 100,
     "websockets": 4, "listening": 2, "stopping": False, "memory": 4096, "fds_max": 1024,
-    "workers": {"threads": 1, "busy": 0, "waiting": 3}, "traffic": TRAFFIC, "vhosts": [SITE]}
+    "workers": {"threads": 1, "busy": 0, "waiting": 3}, "processes": [PROCESS], "traffic": TRAFFIC,
+    "vhosts": [SITE]}
 
 PERIOD = 5.0
 
@@ -49,8 +53,12 @@ def test_the_report_has_the_names_and_the_order_of_the_original() -> None:
         '"ah_pool_max": "100", "deprecated": "0", "wsi_alive": "10", '
         '"pt": [{"fds_count": "10", "ah_pool_inuse": "0", "ah_wait_list": "0"}], "vhosts": [], '
         f'"listen_wsi": "2", {TRAFFIC_TEXT}"h2_alpn": "0", "h2_subs": "0", "h2_upg": "0", "cgi_alive": "0", '
-        '"lwsws": {"pid": "17", "connections": "8", "max_connections": "100", "accepted": "9", '
-        '"websockets": "4", "memory": "4096", "workers": {"threads": "1", "busy": "0", "waiting": "3"}}}]}')
+        '"lwsws": {"pid": "17", "generation": "3", "process": "1", "state": "serving", "connections": "8", '
+        '"max_connections": "100", "accepted": "9", "refused": "6", "websockets": "4", "memory": "4096", '
+        '"workers": {"threads": "1", "busy": "0", "waiting": "3"}, '
+        '"processes": [{"pid": "16", "generation": "2", "index": "0", "state": "deprecated", '
+        '"uptime": "3600", "connections": "1", "websockets": "1", "accepted": "70", "refused": "5", '
+        '"threads": "2", "busy": "1"}]}}]}')
 
 
 def test_a_vhost_is_told_as_by_the_original() -> None:
@@ -63,8 +71,9 @@ def test_a_vhost_is_told_as_by_the_original() -> None:
         '"ws-protocols": [{"lws-status": {"status": "ok"}}, {"chat": {"status": "ok"}}]}')
 
 
-def test_a_server_that_finishes_is_deprecated() -> None:
-    assert context_report({**STATUS, "stopping": True})["deprecated"] == "1"
+@pytest.mark.parametrize("state", ["deprecated", "stopping"])
+def test_a_server_that_finishes_is_deprecated(state: str) -> None:
+    assert context_report({**STATUS, "state": state})["deprecated"] == "1"
 
 
 def test_statm_and_loads_are_those_of_the_system() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
 from lwsws import __version__
+from lwsws.core.peers import Peers
 from lwsws.server.plugin_server import PluginServer
-from lwsws.server.report import memory, report
+from lwsws.server.report import make_own_slot, memory, own_row, report
+from lwsws.server.scoreboard import DEPRECATED, SERVING, STARTING, Row, Scoreboard, Slot
 from tests.support.peer import Bench
 from tests.support.upgrade import asked
 from tests.support.waiting import wait_until
@@ -28,13 +30,18 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
+def told_by(bench: Bench, slot: Optional[Slot] = None, **keys: bool) -> Dict[str, Any]:
+    """The report of a process that began 12 s ago, or of that with this `slot`."""
+    return report(bench.context, bench.site, bench.clock() - 12, 100, slot or make_own_slot(), **keys)
+
+
 def test_everything_is_told(bench: Bench) -> None:
     bench.connect().get("/a.txt")
     bench.connect().get("/no", host="b.test")
     asked(bench.connect())
     bench.connect().send(b"no http\r\n\r\n")
     bench.advance(12)
-    told = report(bench.context, bench.site, bench.clock() - 12, 100)
+    told = told_by(bench)
     assert (told["version"], told["pid"], told["uptime"]) == (__version__, os.getpid(), 12)
     assert (told["connections"], told["accepted"], told["max_connections"]) == (3, 4, 100)
     assert (told["websockets"], told["listening"], told["stopping"]) == (1, 2, False)
@@ -58,23 +65,74 @@ def test_everything_is_told(bench: Bench) -> None:
 def test_bytes_of_open_connections_count(bench: Bench) -> None:
     peer = bench.connect()
     peer.get("/a.txt")
-    before = report(bench.context, bench.site, 0.0, 1)["vhosts"][0]["traffic"]
+    before = told_by(bench)["vhosts"][0]["traffic"]
     transport = peer.connection.transport
     assert (before["rx"], before["tx"]) == (transport.bytes_received, transport.bytes_sent)
     peer.connection.abort()
     bench.run()
-    assert report(bench.context, bench.site, 0.0, 1)["vhosts"][0]["traffic"] == before
+    assert told_by(bench)["vhosts"][0]["traffic"] == before
 
 
 def test_answers_from_memory_count(bench: Bench) -> None:
     peer = bench.connect()
     for _ in range(4):
         peer.get("/a.txt")
-    assert report(bench.context, bench.site, 0.0, 1)["vhosts"][0]["traffic"]["requests"] == 4
+    assert told_by(bench)["vhosts"][0]["traffic"]["requests"] == 4
 
 
 def test_vhosts_can_be_hidden(bench: Bench) -> None:
-    assert report(bench.context, bench.site, 0.0, 1, hide_vhosts=True)["vhosts"] == []
+    assert told_by(bench, hide_vhosts=True)["vhosts"] == []
+
+
+def test_a_process_alone_tells_of_itself(bench: Bench) -> None:
+    bench.context.peers = Peers(1, 1, bench.clock)
+    bench.context.peers.refused = 7
+    bench.connect()
+    told = told_by(bench)
+    assert (told["generation"], told["process"], told["state"], told["refused"]) == (1, 0, "serving", 7)
+    (process,) = told["processes"]
+    assert process.pop("uptime") >= 0
+    assert process == {"pid": os.getpid(), "generation": 1, "index": 0, "state": "serving", "connections": 1,
+                       "websockets": 0, "accepted": 1, "refused": 7, "threads": 0, "busy": 0}
+
+
+def test_all_processes_are_told_of(bench: Bench) -> None:
+    """Our own row as it is now, those of others as they were written."""
+    now = int(bench.context.wall_clock())
+    board = Scoreboard(4)
+    board.slot(0).write(Row(0, 3, 1, now - 60, STARTING))
+    board.slot(2).write(Row(99, 2, 0, now - 3600, DEPRECATED, 2, websockets=1, accepted=50, busy=1))
+    told = told_by(bench, board.slot(0))
+    assert (told["generation"], told["process"]) == (3, 1)
+    old, own = told["processes"]
+    assert old == {"pid": 99, "generation": 2, "index": 0, "state": "deprecated", "uptime": 3600,
+                   "connections": 2, "websockets": 1, "accepted": 50, "refused": 0, "threads": 0, "busy": 1}
+    assert (own["pid"], own["state"], own["uptime"]) == (os.getpid(), "serving", 60)
+    assert board.rows()[1].state == SERVING    # for others to read
+
+
+def test_the_clock_may_be_set_back(bench: Bench) -> None:
+    board = Scoreboard(1)
+    board.slot(0).write(Row(0, 1, 0, int(bench.context.wall_clock()) + 1000))
+    assert told_by(bench, board.slot(0))["processes"][0]["uptime"] == 0
+
+
+def test_the_state_is_that_of_the_service(bench: Bench) -> None:
+    bench.context.winding_down = True
+    assert told_by(bench)["state"] == "deprecated"
+    bench.context.stopping = True
+    told = told_by(bench)
+    assert (told["state"], told["stopping"]) == ("stopping", True)
+
+
+def test_a_row_counts_what_is_open(bench: Bench) -> None:
+    bench.connect()
+    asked(bench.connect())
+    slot = make_own_slot()
+    row = own_row(bench.context, bench.site, slot)
+    assert (row.pid, row.generation, row.state) == (os.getpid(), 1, SERVING)
+    assert (row.connections, row.websockets, row.accepted) == (2, 1, 2)
+    assert slot.row().connections == 0     # it is only made, not written
 
 
 def test_memory_is_that_of_this_process() -> None:

@@ -101,10 +101,40 @@ function showNumbers(numbers) {
 }
 
 function showSummary(info, context) {
-  const process = context.lwsws ? `, process ${context.lwsws.pid}` : "";
+  const own = context.lwsws;
+  const process = own ? `, process ${own.pid}, generation ${own.generation}` : "";
   const state = context.deprecated === "1" ? ", finishing what is open" : "";
   document.getElementById("summary").textContent =
     `lwsws ${info.version}${process}, up for ${duration(Number(context.context_uptime))}${state}`;
+}
+
+// Processes.
+
+function processRow(process, ownPid) {
+  const row = document.createElement("tr");
+  const name = make("th", process.pid);
+  name.scope = "row";
+  if (process.pid === ownPid) {
+    name.append(make("span", "this one", "own"));
+  }
+  const state = make("td", process.state, "process-state");
+  state.dataset.state = process.state;
+  const figures = [
+    duration(Number(process.uptime)),
+    ...[process.connections, process.websockets, process.accepted, process.refused]
+      .map((number) => count(Number(number))),
+    `${process.busy} of ${process.threads}`,
+  ];
+  row.append(name, make("td", process.generation, "figure"), state,
+    ...figures.map((figure) => make("td", figure, "figure")));
+  return row;
+}
+
+function showProcesses(own) {
+  const processes = own?.processes ?? [];
+  const section = document.getElementById("processes");
+  section.hidden = processes.length === 0;
+  section.querySelector("tbody").replaceChildren(...processes.map((process) => processRow(process, own.pid)));
 }
 
 // Vhosts.
@@ -179,6 +209,7 @@ function show(text) {
   showSummary(info, context);
   addToGraphs(info, context);
   showNumbers(numbersOf(info, context));
+  showProcesses(context.lwsws);
   showVhosts(context.vhosts);
   showFiles(files ?? []);
   document.body.classList.remove("is-stale");
