@@ -3,6 +3,7 @@
     lwsws                       serve /etc/lwsws, or the bundled example where that has no `conf`
     lwsws -c DIR [-d LEVEL]     serve DIR
     lwsws -t | -T | --explain URL | --plugins   look at the configuration without serving
+    lwsws --reload PID          have a running server take its new configuration
     lwsws passwd FILE USER      edit a password file for basic-auth
 """
 
@@ -13,15 +14,17 @@ import os
 import sys
 from typing import Dict, List, Optional, Sequence
 
-from lwsws import __version__, log
+from lwsws import __version__, archive, log
 
 DEFAULT_DIR = "/etc/lwsws"
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 USAGE = """\
-Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
+Usage: lwsws [-c DIR] [-d LEVEL] [-f] [--syslog]
+                                               serve the configuration in DIR
        lwsws [-c DIR] -t | -T | --explain URL | --plugins
                                                look at it without serving
+       lwsws --reload PID                      reload a server that is running
        lwsws passwd [options] FILE USER        edit a password file
 
   -c, --configs DIR   directory with `conf` and `conf.d/` (default /etc/lwsws;
@@ -38,31 +41,42 @@ Usage: lwsws [-c DIR] [-d LEVEL]               serve the configuration in DIR
       --plugins       list the protocols that can be had, and from where
   -n                  do not look for plugins in _lws_ddir_/plugins, where every
                       server looks for them
+  -f, --foreground    serve in this process, without a parent: for debuggers
+      --syslog        log to syslog instead of standard error
+      --reload PID    send HUP to the parent process, and wait until it serves
+                      the new configuration (exit code 0) or cannot (1)
   -h, --help          this text
   -V, --version       the version
 
-Signals: TERM and INT finish what is open and stop;
-         USR1 reopens the access logs and looks for new certificates.
+Signals, to the parent process:
+  HUP         serve the configuration anew, without losing a connection
+  TERM, INT   finish what is open and stop; a second one stops at once
+  USR1        reopen the access logs and look for new certificates
+  USR2        write the table of processes to the log
 """
 
-LONG_OPTIONS = ["configs=", "debug=", "test", "dump", "explain=", "plugins", "help", "version"]
-SHORT_NAMES = {"--configs": "-c", "--debug": "-d", "--test": "-t", "--dump": "-T", "--help": "-h",
-               "--version": "-V"}
+LONG_OPTIONS = ["configs=", "debug=", "test", "dump", "explain=", "plugins", "foreground", "syslog",
+                "reload=", "help", "version"]
+SHORT_NAMES = {"--configs": "-c", "--debug": "-d", "--test": "-t", "--dump": "-T", "--foreground": "-f",
+               "--help": "-h", "--version": "-V"}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run lwsws with `argv` (without the program's name); returns the exit code (2: wrong usage)."""
+    open_standard_files()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["passwd"]:
         from lwsws.passwd import main as passwd
         return passwd(arguments[1:])
     try:
-        pairs, rest = getopt.getopt(arguments, "c:d:tTnhV", LONG_OPTIONS)
+        pairs, rest = getopt.getopt(arguments, "c:d:tTnfhV", LONG_OPTIONS)
         options = {SHORT_NAMES.get(name, name): value for name, value in pairs}
         if rest:
             raise getopt.GetoptError(f"unexpected argument {rest[0]!r}")
         if options.get("-c") == "":
             raise getopt.GetoptError("option -c needs a directory, and got an empty word")
+        if "--reload" in options:
+            parse_pid(options["--reload"])
         if "-d" in options:
             log.set_level(log.parse_level(options["-d"]))
     except (getopt.GetoptError, ValueError) as error:
@@ -78,13 +92,42 @@ def _run(options: Dict[str, str]) -> int:
     if "-V" in options:
         sys.stdout.write(f"lwsws {__version__} (Python {sys.version.split()[0]})\n")
         return 0
+    if "--reload" in options:
+        from lwsws.process.reload import reload
+        return reload(parse_pid(options["--reload"]))
     directory = options.get("-c") or default_directory()
     if not {"-t", "-T", "--explain", "--plugins"}.isdisjoint(options):
         return _look(directory, options)
+    from lwsws.process.generation import Settings
+    mask = log.parse_level(options["-d"]) if "-d" in options else log.DEFAULT_MASK
+    settings = Settings(directory, data_directory(), plugin_directory(options), mask, "--syslog" in options)
+    settings.set_up_log()
     if "-c" not in options and directory == example_directory():
         log.notice(f"{DEFAULT_DIR}/conf does not exist: serving the bundled example of {directory}")
-    from lwsws.process.child import serve
-    return serve(directory, data_directory(), plugin_directory(options))
+    if "-f" in options:
+        from lwsws.process.child import serve_alone
+        return serve_alone(settings)
+    from lwsws.process.parent import watch_over
+    return watch_over(settings)
+
+
+def open_standard_files() -> None:
+    """Who was started with closed standard files must not get others, sockets perhaps, in their place."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            try:
+                os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            except OSError:
+                os.pipe()   # no /dev, and better than nothing
+
+
+def parse_pid(text: str) -> int:
+    """The number of a process; ValueError if `text` is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise ValueError(f"--reload needs the number of the parent process, not {text!r}")
+    return int(text)
 
 
 def _look(directory: str, options: Dict[str, str]) -> int:
@@ -99,7 +142,7 @@ def _look(directory: str, options: Dict[str, str]) -> int:
 
 def default_directory() -> str:
     """/etc/lwsws if it has a `conf`, else the bundled example."""
-    if os.path.exists(os.path.join(DEFAULT_DIR, "conf")):
+    if archive.exists(os.path.join(DEFAULT_DIR, "conf")):
         return DEFAULT_DIR
     return example_directory() or DEFAULT_DIR
 
@@ -111,7 +154,7 @@ def example_directory() -> str:
     installed = os.path.join(sys.prefix, "share", "lwsws", "etc")
     candidates: List[str] = [beside, installed]
     for directory in candidates:
-        if os.path.exists(os.path.join(directory, "conf")):
+        if archive.exists(os.path.join(directory, "conf")):
             return directory
     return ""
 

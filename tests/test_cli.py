@@ -22,8 +22,11 @@ MODULE = [sys.executable, "-m", "lwsws"]
 
 @pytest.fixture(autouse=True)
 def usual_level() -> Iterator[None]:
-    """-d sets the level of this whole process: put it back."""
+    """-d sets the level of this whole process, and -f its umask: put them back."""
+    umask = os.umask(0o022)
+    os.umask(umask)
     yield
+    os.umask(umask)
     log.set_level(log.DEFAULT_MASK)
 
 
@@ -56,7 +59,7 @@ def test_help(arguments: List[str], capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_option() -> None:
     for name in [f"--{name.rstrip('=')}" for name in cli.LONG_OPTIONS]:
         assert re.search(rf"{name}\b", cli.USAGE)
-    for short in ("-c", "-d", "-t", "-T", "-n", "-h", "-V"):
+    for short in ("-c", "-d", "-t", "-T", "-n", "-f", "-h", "-V"):
         assert re.search(rf"^  {short}[, ]", cli.USAGE, re.MULTILINE)
     assert max(map(len, cli.USAGE.splitlines())) <= 80
 
@@ -76,6 +79,8 @@ def test_version(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     (["-c", "", "-t"], "option -c needs a directory, and got an empty word"),
     (["--configs=", "-t"], "option -c needs a directory, and got an empty word"),
     (["-d", "loud"], "no log level 'loud': give a bit mask or one of err, warn, notice, info, debug"),
+    (["--reload", "x1"], "--reload needs the number of the parent process, not 'x1'"),
+    (["--reload", "0"], "--reload needs the number of the parent process, not '0'"),
     (["start"], "unexpected argument 'start'"),
     (["-t", "/etc/lwsws"], "unexpected argument '/etc/lwsws'"),
 ])
@@ -136,9 +141,9 @@ def test_the_bundled_example_is_named_only_where_it_was_not_asked_for(
     monkeypatch.setattr(cli, "DEFAULT_DIR", "/no/where")
     monkeypatch.setattr(cli, "PACKAGE", str(tmp_path / "lwsws"))
     said = f"N: /no/where/conf does not exist: serving the bundled example of {example}\n"
-    assert main([]) == 1
+    assert main(["-f"]) == os.EX_CONFIG
     assert said in capfd.readouterr().err
-    assert main(["-c", str(example)]) == 1
+    assert main(["-f", "-c", str(example)]) == os.EX_CONFIG
     assert said not in capfd.readouterr().err
 
 
@@ -169,7 +174,7 @@ def run(command: Sequence[str], cwd: Path, **environment: str) -> Ended:
     (["-c", "GOOD", "--explain", "/a.txt"], 0, "answer    200 OK\n", ""),
     (["-c", "GOOD", "--explain", "/b.txt"], 1, "answer    404 Not Found: there is no such file\n", ""),
     (["-c", "BAD", "--explain", "/"], 1, "", "not a number"),
-    (["-c", "BAD"], 1, "", "not starting: 1 fault"),
+    (["-c", "BAD"], os.EX_CONFIG, "", "not starting: 1 fault"),
     (["-h"], 0, "Usage: lwsws", ""),
     (["-V"], 0, "lwsws ", ""),
     (["-t", "-x"], 2, "", "option -x not recognized"),

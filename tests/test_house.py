@@ -25,6 +25,7 @@ BROAD_EXCEPTS: Dict[str, int] = {
     "lwsws/net/reactor.py": 2,  # one faulty callback must not end the loop (fds; timers and soon-queue)
     "lwsws/net/workers.py": 1,  # a job's exception travels back to the reactor as a value
     "lwsws/roles/http.py": 1,  # a faulty handler or plugin ends its own exchange with a 500
+    "lwsws/process/children.py": 1,  # a forked child never returns into the work of its parent
     "lwsws/core/plugincall.py": 2,  # a faulty plugin ends its own session (with and without an answer)
 }
 # Files whose work is to talk to the user on the terminal.

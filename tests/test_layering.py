@@ -34,7 +34,8 @@ LAYERS: Dict[str, int] = {
 }
 # Beside the stack: what each may import of ours (by prefix), and who may not import it.
 PUBLIC = ("lwsws.core", "lwsws.net.onward", "lwsws.wire.forms", "lwsws.wire.ws_message")
-BESIDE: Dict[str, Sequence[str]] = {"lwsws": (), "lwsws.log": (), "lwsws.plugin": PUBLIC}
+BESIDE: Dict[str, Sequence[str]] = {"lwsws": (), "lwsws.archive": (), "lwsws.log": (),
+                                    "lwsws.plugin": PUBLIC}
 NOT_FOR: Dict[str, Sequence[str]] = {"lwsws.log": ("lwsws.wire", "lwsws.config")}
 # Who is confined to some of ours: bundled protocols show that the public interface is enough.
 ONLY_FROM: Dict[str, Sequence[str]] = {"lwsws.builtin": ("lwsws.builtin", "lwsws.plugin")}

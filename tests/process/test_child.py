@@ -12,12 +12,18 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
+from lwsws.config.model import Config
+from lwsws.config.sources import read_sources
+from lwsws.net.notify import Notifier
 from lwsws.net.reactor import Reactor
-from lwsws.process.child import raise_file_limit, read_config, serve, startup_lines
+from lwsws.process.child import check, raise_file_limit, serve_alone
+from lwsws.process.generation import Settings
+from lwsws.process.orders import Alone
+from lwsws.process.startup import startup_lines
 from lwsws.server.build import build
 from tests.support.client import Client
 from tests.support.peer import load_config, write_config
@@ -26,6 +32,26 @@ from tests.support.server import Server, file_mount, free_ports
 from tests.support.source import ROOT
 
 NOBODY = "nobody"
+
+
+def serve(directory: Path) -> int:
+    """The exit code of a server that ends at once, because something is wrong.
+
+    In a process of its own: it changes its umask, and gives up rights for ever.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            code = serve_alone(Settings(str(directory), "/ddir"))
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def read_config(directory: Path) -> Optional[Config]:
+    """The configuration as the first process of a generation reads it."""
+    return check(read_sources(str(directory)), Settings(str(directory), "/ddir"), Alone(Notifier(""), 0))
 
 
 def said(capfd: pytest.CaptureFixture[str]) -> List[str]:
@@ -39,14 +65,14 @@ def said(capfd: pytest.CaptureFixture[str]) -> List[str]:
 def test_a_good_configuration_is_read_without_a_word(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    config = read_config(str(write_config(tmp_path, [{"port": "7681"}])), "/ddir")
+    config = read_config(write_config(tmp_path, [{"port": "7681"}]))
     assert config is not None
     assert said(capfd) == []
 
 
 def test_a_fatal_fault_ends_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "conf").write_text('{ "vhosts": [\n{ "port": "x", "prot": 1 },\n{ "port": "99999" } ] }')
-    assert serve(str(tmp_path), "/ddir") == 1
+    assert serve(tmp_path) == os.EX_CONFIG
     warning, first, second, last = said(capfd)
     assert warning.startswith(f"E: {tmp_path}/conf:2:11: vhosts[0].port: ")
     assert first.startswith(f"W: {tmp_path}/conf:2:16: vhosts[0].prot: unknown key")
@@ -57,7 +83,7 @@ def test_a_fatal_fault_ends_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 
 def test_what_the_system_lacks_ends_it_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_config(tmp_path, [{"port": "7681", "access-log": "/no/where/log"}])
-    assert serve(str(tmp_path), "/ddir") == 1
+    assert serve(tmp_path) == os.EX_CONFIG
     fault, last = said(capfd)
     assert "vhosts[0].access-log: there is no directory '/no/where'" in fault
     assert last.startswith("E: not starting: 1 fault in ")
@@ -67,14 +93,14 @@ def test_what_costs_a_part_only_is_warned_about(tmp_path: Path, capfd: pytest.Ca
     mounts = [{"mountpoint": "/", "origin": "file:///no/where"}]
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "old.bak").write_text("")
-    assert read_config(str(write_config(tmp_path, [{"port": "7681", "mounts": mounts}])), "/ddir") is not None
+    assert read_config(write_config(tmp_path, [{"port": "7681", "mounts": mounts}])) is not None
     notice, warning = said(capfd)
     assert notice.startswith(f"N: {tmp_path}/conf.d/old.bak: skipped")
     assert warning.startswith(f"W: {tmp_path}/conf.d/test:1:")
 
 
 def test_a_missing_directory(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert serve(str(tmp_path / "no"), "/ddir") == 1
+    assert serve(tmp_path / "no") == os.EX_CONFIG
     assert f"E: {tmp_path}/no/conf: Cannot open {tmp_path}/no/conf: No such file or directory" in said(capfd)
 
 
@@ -84,7 +110,7 @@ def test_a_port_that_is_taken(tmp_path: Path, capfd: pytest.CaptureFixture[str])
         other.listen()
         port = other.getsockname()[1]
         write_config(tmp_path, [{"port": port, "interface": "127.0.0.1"}])
-        assert serve(str(tmp_path), "/ddir") == 1
+        assert serve(tmp_path) == 1
     last = said(capfd)[-1]
     assert last.startswith(f"E: {tmp_path}/conf.d/test:1:")
     assert last.endswith(f": cannot listen on 127.0.0.1:{port}: Address already in use")
@@ -93,13 +119,13 @@ def test_a_port_that_is_taken(tmp_path: Path, capfd: pytest.CaptureFixture[str])
 def test_a_log_that_cannot_be_opened(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / ("x" * 256)
     write_config(tmp_path, [{"port": "7681", "access-log": str(path)}])
-    assert serve(str(tmp_path), "/ddir") == 1
+    assert serve(tmp_path) == 1
     assert said(capfd) == [f"E: cannot open the access log {path}: File name too long"]
 
 
 def test_nothing_left_to_listen_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_config(tmp_path, [{"port": "7681", "apply-listen-accept": "1", "listen-accept-protocol": "nobody"}])
-    assert serve(str(tmp_path), "/ddir") == 1
+    assert serve(tmp_path) == os.EX_CONFIG
     reason, warning, last = said(capfd)[-3:]
     assert "there is no protocol 'nobody'" in reason
     assert warning.endswith(": not listening for default: there is no protocol for its raw connections")
@@ -210,13 +236,14 @@ def test_it_binds_and_opens_logs_as_root_and_serves_as_somebody_else(home: Path)
 
 
 def test_signals_that_are_no_end(home: Path) -> None:
+    """Without a parent, a reload cannot be had."""
     port, = free_ports(1)
     directory = write_config(home / "etc", [{"name": "a.test", "port": port}])
-    with Server(directory, [("127.0.0.1", port)]) as server:
+    with Server(directory, [("127.0.0.1", port)], ["-f"]) as server:
         with Client(server.connect()) as client:
             client.get()    # it accepts before it is ready for signals
         server.process.send_signal(signal.SIGHUP)
-        server.wait_for("W: reload by HUP is not served by this version: restart instead")
+        server.wait_for("W: a reload needs a parent process, which there is without -f")
         server.process.send_signal(signal.SIGUSR1)
         server.wait_for("reopened 0 access logs")
 
@@ -236,9 +263,11 @@ def test_the_start_loads_nothing_slow(home: Path) -> None:
 import json
 before = set(sys.modules)   # what this system's Python loads by itself
 from lwsws.net.reactor import Reactor
-from lwsws.process.child import read_config
+from lwsws.config.sources import read_sources
+from lwsws.process.child import Alone, Notifier, Settings, check
 from lwsws.server.service import Service
-service = Service(read_config(sys.argv[1], "/ddir"), Reactor())
+config = check(read_sources(sys.argv[1]), Settings(sys.argv[1], "/ddir"), Alone(Notifier(""), 0))
+service = Service(config, Reactor())
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
     command = [sys.executable, "-I", "-c", f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{script}"]
@@ -317,7 +346,7 @@ def test_a_plugin_that_cannot_be_imported_keeps_the_server_from_starting(
     broken.write_text("import nothing_of_that_name\n")
     command = [sys.executable, str(ROOT / "lwsws.py"), "-c", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 1
+    assert done.returncode == os.EX_CONFIG
     assert f"{broken} cannot be imported" in done.stderr and "nothing_of_that_name" in done.stderr
-    assert done.stderr.splitlines()[-1].endswith("E: not starting: a plugin cannot be used")
+    assert done.stderr.splitlines()[-1].endswith(": not starting: a plugin cannot be used")
     assert "init" not in notes.read_text()
