@@ -124,16 +124,16 @@ def download(
 
 
 def idle_growth(server: Running, path: str, count: int) -> float:
-    """Bytes of resident memory for each of `count` connections that asked once and now are idle."""
+    """Bytes of memory for each of `count` connections that asked once and now are idle."""
     block = bytearray(BLOCK)
     with ExitStack() as stack:
         # The first hundred pay for what the server makes once.
         for _ in range(100):
             fetch(stack.enter_context(connect(server.port)), path, block)
-        before = server.resident_bytes()
+        before = server.memory_bytes()
         for _ in range(count):
             fetch(stack.enter_context(connect(server.port)), path, block)
-        return (server.resident_bytes() - before) / count
+        return (server.memory_bytes() - before) / count
 
 
 def latencies(server: Running, path: str, seconds: float) -> List[float]:

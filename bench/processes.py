@@ -8,8 +8,9 @@ being started while this process stands on the core that the child shall have.  
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
@@ -70,7 +71,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        for pid in tree(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
 
 
@@ -108,13 +111,21 @@ def cpu_seconds(pids: Set[int]) -> float:
     return ticks / TICKS
 
 
-def resident_bytes(pids: Set[int]) -> int:
-    """The resident memory (VmRSS) of the processes, pages they share counted for each."""
-    total = 0
-    for pid in pids:
-        try:
-            status = Path(f"/proc/{pid}/status").read_text("latin-1")
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
-    return total * 1024
+def memory_bytes(pids: Set[int]) -> int:
+    """The memory of the processes together (PSS of proc(5)): a page that several processes share counts once,
+    a part of it for each of them."""
+    return sum(kilobytes(pid, "smaps_rollup", "Pss:") for pid in pids) * 1024
+
+
+def largest_bytes(pids: Set[int]) -> int:
+    """The resident memory (VmRSS) of the largest of the processes, with all that it shares."""
+    return max((kilobytes(pid, "status", "VmRSS:") for pid in pids), default=0) * 1024
+
+
+def kilobytes(pid: int, file: str, name: str) -> int:
+    """The number on the line that begins with `name` in a file of /proc/PID; 0 if the process is gone."""
+    try:
+        text = Path(f"/proc/{pid}/{file}").read_text("latin-1")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(name))

@@ -67,9 +67,13 @@ class Running:
         """CPU time used so far."""
         return processes.cpu_seconds(processes.tree(self._process.pid))
 
-    def resident_bytes(self) -> int:
-        """Resident memory now."""
-        return processes.resident_bytes(processes.tree(self._process.pid))
+    def memory_bytes(self) -> int:
+        """Memory of all its processes now, what they share counted once."""
+        return processes.memory_bytes(processes.tree(self._process.pid))
+
+    def largest_bytes(self) -> int:
+        """Resident memory of the largest of its processes now."""
+        return processes.largest_bytes(processes.tree(self._process.pid))
 
     def stop(self) -> None:
         """End it."""

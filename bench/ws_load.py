@@ -96,9 +96,9 @@ def held(server: Running, count: int, size: int) -> Iterator[None]:
 
 
 def idle_growth(server: Running, count: int, size: int) -> float:
-    """Bytes of resident memory for each of `count` idle connections."""
+    """Bytes of memory for each of `count` idle connections."""
     # The first hundred pay for what the server makes once.
     with held(server, 100, size):
-        before = server.resident_bytes()
+        before = server.memory_bytes()
         with held(server, count, size):
-            return (server.resident_bytes() - before) / count
+            return (server.memory_bytes() - before) / count

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Dict, List
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from typing import Dict, Iterator, List
 
 import pytest
 
-from bench import report, wrk
+from bench import processes, report, wrk
 from bench.rows import ROWS, Row, Sample
+
+BLOCK = 8 << 20
 
 SPEED = ROWS[0]._replace(reference="nginx", target=0.9, floor=0.6)
 MEMORY = SPEED._replace(reference="", target=16, floor=22, less_is_better=True)
@@ -67,3 +74,39 @@ def test_the_table_names_each_server_and_its_errors() -> None:
     assert first == "static 1 KB, keep-alive (against nginx)  BELOW THE FLOOR"
     assert ours.split() == ["lwsws", "1,234", "-", "0.50", "-", "0.9", "0.6", "3", "errors"]
     assert theirs.split() == ["nginx", "2,468", "-", "1.00", "-"]
+
+
+@contextmanager
+def parent_and_child(first: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does `first` and then forks a child; both say so in a line, and wait."""
+    script = f"import os, signal; {first}; os.fork(); os.write(1, b'there\\n'); signal.pause()"
+    command = [sys.executable, "-S", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(2)] == [b"there\n"] * 2
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_memory_that_processes_share_counts_once() -> None:
+    """A process with a block of memory, and its child, which has the same one."""
+    with parent_and_child(f"block = b'x' * {BLOCK}") as process:
+        both = processes.tree(process.pid)
+        each = [processes.largest_bytes({pid}) for pid in both]
+        assert len(both) == 2 and min(each) > BLOCK
+        assert BLOCK < processes.memory_bytes(both) < sum(each) - BLOCK / 2
+        assert processes.largest_bytes(both) == max(each)
+        processes.stop(process)
+        assert processes.memory_bytes({process.pid}) == processes.largest_bytes({process.pid}) == 0
+
+
+def test_a_server_that_does_not_stop_is_killed_with_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "STOP_SECONDS", 0.01)
+    with parent_and_child("signal.signal(15, signal.SIG_IGN)") as process:
+        processes.stop(process)
+        assert process.returncode == -signal.SIGKILL
+        assert process.stdout is not None
+        assert process.stdout.read() == b""     # nobody holds the other end any more

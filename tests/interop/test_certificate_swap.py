@@ -20,7 +20,7 @@ from tests.support.certificates import DAY, Certificates, Pair, make_certificate
 from tests.support.client import Client
 from tests.support.procfs import fd_count, idle_fds
 from tests.support.programs import give_up
-from tests.support.server import Server, file_mount
+from tests.support.server import Server, file_mount, site_server
 from tests.support.tls_peer import client_context
 from tests.support.tls_site import connect_tls, tls_keys
 from tests.support.waiting import wait_until
@@ -227,11 +227,17 @@ def open_files(certificates: Certificates) -> Iterator[Files]:
         yield Files(Path(name), certificates)
 
 
-def test_a_key_that_only_root_may_read(serve: Serve, open_files: Files) -> None:
-    """It is read at the start; one that comes later cannot be, until it is allowed to the server's user."""
-    files = open_files
+def test_a_key_that_only_root_may_read(open_files: Files) -> None:
+    """Without a parent that reads it (see test_process_rights.py) it is read at the start; one that comes
+    later cannot be, until it is allowed to the server's user."""
+    with site_server(open_files.folder / "conf", open_files.vhosts, uid=NOBODY, gid=NOBODY,
+                     arguments=["-f"]) as server:
+        meet_a_key_of_root(server, open_files)
+
+
+def meet_a_key_of_root(server: Server, files: Files) -> None:
+    """What becomes of it when it is renewed."""
     assert files.pair.key.stat().st_mode & 0o077 == 0
-    server = serve(files.vhosts, uid=NOBODY, gid=NOBODY)
     assert files.meet(server) == "one"
     files.put(files.two)
     renew(server)

@@ -222,12 +222,23 @@ def test_the_echo_comes_back_and_closes_as_asked(visit: Open) -> None:
 def test_the_status_page_shows_numbers_and_survives_a_restart(browser: Browser, tmp_path: Path) -> None:
     confdir = copy_example(tmp_path)
     with serve(confdir) as server:
+        server.reload()
+        wait_until(lambda: len(server.children()) == 1, "the end of the first process, and of its row")
         page = browser.open(url(server) + STATUS)
         page.wait_for(f"document.querySelector('#summary').textContent.includes('process {server.pid},')")
         page.wait_for("[...document.querySelectorAll('.curve')].every((curve) => curve.getAttribute('d'))")
         assert int(page.text("#numbers div dd")) >= 1
         assert page.text("#vhosts tbody th") == "localhost"
         assert "callback://protocol-post-demo" in str(page.evaluate("document.body.textContent"))
+        own = server.pid
+        (row,) = page.text("#processes tbody").split("\n")
+        assert row.startswith(f"{own}this one\t2\tserving\t")
+        server.reload()
+        page.wait_for("document.querySelectorAll('#processes tbody tr').length === 2")
+        page.wait_for("document.querySelector('#processes tbody').textContent.includes('deprecated')")
+        old, new = page.text("#processes tbody").split("\n")
+        assert old.startswith(f"{own}this one\t2\tdeprecated\t")
+        assert new.startswith(f"{server.pid}\t3\tserving\t")
         page.evaluate("1")
         assert page.complaints == []
     wait_for_state(page, "", "waiting")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support import programs
+from tests.support import procfs, programs
 from tests.support.server import Server, ServerFailed, free_ports
+from tests.support.waiting import wait_until
 
 LISTENER = """
 import signal, socket, sys
@@ -47,6 +50,32 @@ def test_a_child_that_ends_at_once_is_a_failure_that_shows_its_log() -> None:
     server = Server(Path("unused"), [("127.0.0.1", 1)], command=[sys.executable, "-c", script])
     with pytest.raises(ServerFailed, match="ended with 1:\nno such port"):
         server.__enter__()
+
+
+def test_a_process_that_is_left_behind_is_a_failure_and_is_ended() -> None:
+    (port,) = free_ports(1)
+    script = "import os, time; os.fork() or time.sleep(1000)\n" + LISTENER.replace("PORT", str(port))
+    command = [sys.executable, "-c", script.replace("CODE", "0")]
+    server = Server(Path("unused"), [("127.0.0.1", port)], command=command)
+    with pytest.raises(ServerFailed, match=r"left \[\d+\] behind"), server:
+        (left,) = procfs.children(server.process.pid)
+    wait_until(lambda: procfs.name(left) == "" or procfs.status(left)["State"][0] == "Z", "its end")
+
+
+def test_sockets_are_passed_as_systemd_does() -> None:
+    script = """
+import os, socket
+assert os.environ["LISTEN_PID"] == str(os.getpid())
+for fd, name in enumerate(os.environ["LISTEN_FDNAMES"].split(":"), 3):
+    sock = socket.socket(fileno=fd)
+    print(name, sock.getsockname()[1], os.environ["LISTEN_FDS"], flush=True)
+"""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        server = Server(Path("unused"), [], command=[sys.executable, "-c", script],
+                        sockets=[("web", one), ("other", two)])
+        with closing(server):
+            server.process.wait(10)
+            assert server.log() == f"web {one.getsockname()[1]} 2\nother {two.getsockname()[1]} 2\n"
 
 
 def test_a_failing_test_still_ends_its_child() -> None:

@@ -89,11 +89,14 @@ class TestStop:
     @pytest.mark.parametrize("signum", STOPPING)
     def test_an_idle_server_ends_at_once(self, serve: Serve, root: Path, signum: int) -> None:
         server = serve(site(root), shutdown_timeout=30)
-        with Client(server.connect()) as used, Client(server.connect()) as fresh:
-            assert used.get().body == PAGE
+        with Client(server.connect()) as busy:
+            assert busy.get().body == PAGE
             server.process.send_signal(signum)
-            assert wait_for_end(server, 5) < 2
-            assert used.rest() == fresh.rest() == b""  # idle ones are closed, without a word
+            server.wait_for("still open")
+            answer = busy.get()  # nobody has told it yet
+            assert (answer.body, answer.fields["connection"]) == (PAGE, "close")
+            assert busy.rest() == b""
+        assert wait_for_end(server, 5) < 2
         assert refuses(server)
         assert not Path(f"/proc/{server.pid}").exists()
 
@@ -109,14 +112,18 @@ class TestStop:
             assert hashlib.sha256(body).digest() == hashlib.sha256((root / "big.txt").read_bytes()).digest()
         assert wait_for_end(server, 5) < 2
 
-    def test_no_request_follows_the_answer(self, serve: Serve, root: Path) -> None:
-        """A request pipelined behind the download is not answered: its connection is said to close."""
+    def test_one_request_follows_the_answer(self, serve: Serve, root: Path) -> None:
+        """Of those pipelined behind the download the first is answered, and told that it is the last."""
         server = serve(site(root), shutdown_timeout=30)
         with begin(server) as client:
-            client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
             server.process.send_signal(signal.SIGTERM)
             server.wait_for("still open")
-            assert len(client.rest()) == BIG
+            rest = client.rest()
+            client.data = rest[BIG:]
+            answer = client.answer()
+            assert (answer.status, answer.fields["connection"], answer.body) == (200, "close", PAGE)
+            assert client.data == b""
         wait_for_end(server, 5)
 
     def test_a_head_that_is_under_way_is_waited_for(self, serve: Serve, root: Path) -> None:
@@ -219,28 +226,44 @@ class TestOthers:
         assert "/?third" not in old.read_text()
         assert log.stat().st_mode & 0o777 == 0o640 & ~current_umask()
 
-    def test_hup_does_not_kill(self, serve: Serve, root: Path) -> None:
-        server = serve(site(root))
-        with Client(server.connect()) as client:
+    def test_hup_does_not_kill_what_has_no_parent(self, root: Path, tmp_path: Path) -> None:
+        """With one it is a reload (see test_reload.py)."""
+        alone = site_server(tmp_path / "conf", site(root), arguments=["-f"])
+        with alone as server, Client(server.connect()) as client:
             assert client.get().body == PAGE
             server.process.send_signal(signal.SIGHUP)
-            server.wait_for("HUP")
+            server.wait_for("a reload needs a parent process")
             assert client.get().body == PAGE
 
-    def test_a_burst_of_signals(self, serve: Serve, root: Path, tmp_path: Path) -> None:
-        server = serve(site(root, access_log=str(tmp_path / "log")))
+    def test_the_children_of_a_parent_ignore_hup(self, serve: Serve, root: Path) -> None:
+        """As of all signals that a terminal, or `killall`, sends to everybody."""
+        server = serve(site(root))
         with Client(server.connect()) as client:
-            for _ in range(200):
-                server.process.send_signal(signal.SIGUSR1)
-                server.process.send_signal(signal.SIGHUP)
+            for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR2):
+                os.kill(server.pid, signum)
                 assert client.get().body == PAGE
+            assert len(server.children()) == 1
+
+    def test_a_burst_of_signals(self, serve: Serve, root: Path, tmp_path: Path) -> None:
+        """Reloads that are asked for while one is under way become one more."""
+        server = serve(site(root, access_log=str(tmp_path / "log")))
+        for _ in range(200):
+            server.process.send_signal(signal.SIGUSR1)
+            server.process.send_signal(signal.SIGHUP)
+            with Client(server.connect()) as client:
+                assert client.get().body == PAGE
+        wait_until(lambda: len(server.generations()) == 1, "the end of all generations but one")
+        assert server.log().count("the next generation") < 200
 
 
-def test_a_log_that_nobody_reads_does_not_stop_it(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options, signum", [([], signal.SIGUSR2), (["-f"], signal.SIGHUP)])
+def test_a_log_that_nobody_reads_does_not_stop_it(
+    root: Path, tmp_path: Path, options: List[str], signum: int
+) -> None:
     """What lwsws/log.py promises; standard error is a pipe here, whose reader hangs."""
     (port,) = free_ports(1)
     confdir = write_config(tmp_path / "conf", [{"name": "localhost", **site(root, port=port)[0]}])
-    command = [sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir)]
+    command = [sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process, ExitStack() as stack:
         stack.callback(process.kill)
         assert process.stderr is not None
@@ -249,7 +272,7 @@ def test_a_log_that_nobody_reads_does_not_stop_it(root: Path, tmp_path: Path) ->
             pass
         client = stack.enter_context(Client(connect(("127.0.0.1", port), timeout=2)))
         for _ in range(100):  # each of them is worth a line
-            process.send_signal(signal.SIGHUP)
+            process.send_signal(signum)
             assert client.get().body == PAGE
         process.terminate()
         assert process.wait(5) == 0

@@ -18,6 +18,36 @@ def status(pid: int) -> Dict[str, str]:
     return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
 
 
+def name(pid: int) -> str:
+    """Its name (comm); "" if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def children(pid: int) -> List[int]:
+    """The processes that its main thread has started and that it has not waited for, oldest first."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
+
+
+def members(group: int) -> List[int]:
+    """The processes of a process group, those that have ended but are not waited for left out."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            text = Path(f"/proc/{entry}/stat").read_text("latin-1") if entry.isdigit() else ""
+        except OSError:
+            continue
+        state, _, process_group = text.rpartition(")")[2].split()[:3] if text else ("Z", "", "")
+        if state not in "ZX" and process_group == str(group):
+            found.append(int(entry))
+    return found
+
+
 def rss(pid: int) -> int:
     """Bytes of memory that the process has in RAM."""
     return int(status(pid)["VmRSS"].split()[0]) * 1024

@@ -1,28 +1,35 @@
-"""A real server child for tests: `python3 lwsws.py -c DIR`, on ports of its own.
+"""A real server for tests: `python3 lwsws.py -c DIR`, on ports of its own.
 
     with Server(confdir, [("127.0.0.1", port)]) as server:
         ...                         it accepts connections: talk to it
-                                    at the end: SIGTERM, exit code 0, no traceback in its log
+                                    at the end: SIGTERM, exit code 0, no traceback in its log, and no
+                                    process of it is left
 
-Ready means that every given address accepts a connection.  Nothing sleeps: waiting for the child
-to end, with a short time limit, is the pause between two tries.
+It is a parent with serving processes, its children; with -f it is one process that serves.  `process` is
+the one that was started, `pid` the one that serves.  Ready means that it has told systemd so, which is played
+by a NotifySocket, and that every given address accepts a connection.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, Union
 
+from tests.support import procfs
 from tests.support.source import ROOT
+from tests.support.systemd import NotifySocket, passing
+from tests.support.waiting import wait_until
 
 # Host and port, or the path of a unix socket.
 Address = Union[Tuple[str, int], str]
@@ -32,8 +39,20 @@ STOP_SECONDS = 20.0
 PAUSE_SECONDS = 0.01  # between two tries to connect
 
 
+# What a serving process calls itself: "lwsws-2.0" is the first one of the second generation.
+CHILD_NAME = re.compile(r"lwsws-(\d+)\.(\d+)")
+
+
 class ServerFailed(AssertionError):
-    """The child did not start, did not stop, or stopped with a fault; the message has its log."""
+    """The server did not start, did not stop, or stopped with a fault; the message has its log."""
+
+
+class Child(NamedTuple):
+    """A serving process of a server."""
+
+    generation: int
+    number: int
+    pid: int
 
 
 def free_ports(count: int) -> List[int]:
@@ -63,10 +82,12 @@ def file_mount(root: Path, mountpoint: str = "/", **keys: Any) -> Dict[str, Any]
     return {"mountpoint": mountpoint, "origin": f"file://{root}", **named}
 
 
-def site_server(folder: Path, vhosts: Sequence[Mapping[str, Any]], **settings: Any) -> Server:
-    """A child, to be used in `with`, for these vhosts, configured in `folder`.
+def site_server(folder: Path, vhosts: Sequence[Mapping[str, Any]], arguments: Sequence[str] = (),
+                **settings: Any) -> Server:
+    """A server, to be used in `with`, for these vhosts, configured in `folder`.
 
-    A vhost without name and port is localhost on a free port of 127.0.0.1.
+    A vhost without name and port is localhost on a free port of 127.0.0.1.  `arguments` are more words of the
+    command line.
     """
     ports = free_ports(len(vhosts))
     full = [{"name": "localhost", "port": port, **vhost} for vhost, port in zip(vhosts, ports)]
@@ -74,7 +95,7 @@ def site_server(folder: Path, vhosts: Sequence[Mapping[str, Any]], **settings: A
         str(vhost["interface"]) if vhost.get("unix-socket") else ("127.0.0.1", int(vhost["port"]))
         for vhost in full
     ]
-    return Server(write_config(folder, full, **settings), addresses)
+    return Server(write_config(folder, full, **settings), addresses, arguments)
 
 
 def connect(address: Address, timeout: float = 10.0) -> socket.socket:
@@ -92,7 +113,7 @@ def connect(address: Address, timeout: float = 10.0) -> socket.socket:
 
 
 class Server:
-    """One child; a context manager that gives itself once the child is ready."""
+    """One server; a context manager that gives itself once the server is ready."""
 
     def __init__(
         self,
@@ -101,24 +122,52 @@ class Server:
         arguments: Sequence[str] = (),
         environment: Optional[Dict[str, str]] = None,
         command: Optional[Sequence[str]] = None,
+        sockets: Sequence[Tuple[str, socket.socket]] = (),
     ) -> None:
+        """`sockets` are passed as by systemd; a server started by `command` is ready as soon as it accepts
+        connections."""
         self.ready = ready
         self.address: Address = ready[0] if ready else ""
+        self.notices = NotifySocket()
+        self._tells = command is None
         start = command or [sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir)]
+        start = [*start, *arguments]
         self._killed = False
+        self._excused = 0   # so much of the log is as a test wants it
         self._log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [*start, *arguments],
+            passing(start, sockets) if sockets else start,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "NOTIFY_SOCKET": self.notices.path, **(environment or {})},
+            pass_fds=[sock.fileno() for _, sock in sockets],
+            start_new_session=True,  # so that whatever it leaves behind is found by its process group
         )
+
+    # Its processes.
+
+    def children(self) -> List[Child]:
+        """Its serving processes, by generation and number."""
+        named = ((CHILD_NAME.fullmatch(procfs.name(pid)), pid) for pid in procfs.children(self.process.pid))
+        return sorted(Child(int(match[1]), int(match[2]), pid) for match, pid in named if match)
+
+    def generations(self) -> Dict[int, List[int]]:
+        """The process ids of the serving processes of each generation."""
+        found: Dict[int, List[int]] = {}
+        for child in self.children():
+            found.setdefault(child.generation, []).append(child.pid)
+        return found
 
     @property
     def pid(self) -> int:
-        """The process id of the child."""
-        return self.process.pid
+        """The process that serves: the first one of the newest generation, or the one that was started."""
+        generations = self.generations()
+        return generations[max(generations)][0] if generations else self.process.pid
+
+    def is_alive(self) -> bool:
+        """Whether the process that was started runs."""
+        return self.process.poll() is None
 
     @property
     def port(self) -> int:
@@ -127,24 +176,47 @@ class Server:
         return self.address[1]
 
     def log(self) -> str:
-        """What the child has written to stdout and stderr so far."""
+        """What all of it has written to stdout and stderr so far."""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
+
+    def excuse(self) -> None:
+        """A traceback in the log up to here is no fault."""
+        self._excused = len(self.log())
 
     def connect(self, timeout: float = 10.0) -> socket.socket:
         """A connection to the first of the addresses."""
         return connect(self.address, timeout)
 
+    # Waiting.
+
     def wait_ready(self) -> None:
-        """Return once each address accepts a connection."""
+        """Return once it says that it is ready, and each address accepts a connection."""
         deadline = time.monotonic() + START_SECONDS
+        if self._tells:
+            self._wait_for_notice(START_SECONDS)
         for address in self.ready:
             while not self._accepts(address):
-                if self.process.poll() is not None:
+                if not self.is_alive():
                     raise ServerFailed(f"the server ended with {self.process.returncode}:\n{self.log()}")
                 if time.monotonic() > deadline:
                     raise ServerFailed(f"nothing accepts at {address}:\n{self.log()}")
-                self._pause()
+                self.pause()
+
+    def _wait_for_notice(self, seconds: float, begin: int = 0) -> Dict[str, str]:
+        try:
+            return self.notices.wait_for("READY=1", seconds, begin, self.is_alive)
+        except AssertionError:
+            code = self.process.poll()
+            what = f"the server ended with {code}" if code is not None else "the server is not ready"
+            raise ServerFailed(f"{what}:\n{self.log()}") from None
+
+    def reload(self, seconds: float = 20.0) -> str:
+        """Send HUP, and wait until that has been dealt with; returns the status that it tells then."""
+        self.notices.receive()
+        begin = len(self.notices.messages)
+        self.process.send_signal(signal.SIGHUP)
+        return self._wait_for_notice(seconds, begin)["STATUS"]
 
     def _accepts(self, address: Address) -> bool:
         try:
@@ -153,7 +225,8 @@ class Server:
             return False
         return True
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Let a short time pass, or less if it ends."""
         try:
             self.process.wait(PAUSE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -165,39 +238,59 @@ class Server:
         while text not in self.log():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise ServerFailed(f"no {text!r} in the log:\n{self.log()}")
-            self._pause()
+            self.pause()
+
+    # The end.
 
     def refused(self) -> str:
-        """The log of a child that is not to start: it must end by itself, soon, with exit code 1."""
+        """The log of a server that is not to start: it must end by itself, soon, with exit code 1, or with 78
+        because of its configuration."""
         try:
             code = self.process.wait(START_SECONDS)
             log = self.log()
         finally:
             self.close()
-        assert code == 1 and "Traceback" not in log, f"ended with {code}:\n{log}"
+        assert code in (1, os.EX_CONFIG) and "Traceback" not in log, f"ended with {code}:\n{log}"
         return log
 
     def kill(self) -> None:
-        """End the child as a crash would; what it leaves behind is not checked then."""
+        """End all of it as a crash of the machine would; what it leaves behind is not checked then."""
         self._killed = True
-        self.process.kill()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        """Kill all processes, and wait until there are none; for an orphan, that somebody else waits."""
+        if self.is_alive() or self._members():
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        wait_until(lambda: not self._members(), "the end of those killed")
+
+    def _members(self) -> List[int]:
+        """Its processes, however they came to be."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return []   # which is the usual case, and cheap
+        return procfs.members(self.process.pid)
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
-        """Tell the child to stop; it must end with exit code 0 and without a traceback in its log."""
+        """Tell it to stop; it must end with exit code 0, no traceback in its log, and all its processes."""
         if self._killed:
             return
-        if self.process.poll() is None:
+        if self.is_alive():
             self.process.send_signal(signum)
         try:
             code = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self._kill_group()
             raise ServerFailed(f"the server did not stop in {STOP_SECONDS:.0f} s:\n{self.log()}") from None
         log = self.log()
-        if code != 0 or "Traceback" in log:
+        if code != 0 or "Traceback" in log[self._excused:]:
             raise ServerFailed(f"the server ended with {code}:\n{log}")
+        left = self._members()
+        if left:
+            raise ServerFailed(f"the server ended, and left {left} behind:\n{log}")
 
     def __enter__(self) -> Server:
         is_ready = False
@@ -224,8 +317,7 @@ class Server:
             self.close()
 
     def close(self) -> None:
-        """Let go of the child, which is killed if it still runs, and of its log."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        """Let go of it, and of its log; what still runs is killed."""
+        self._kill_group()
+        self.notices.close()
         self._log.close()
