@@ -246,7 +246,8 @@ class Parent:
         generation.deaths[child.number] = deaths
         is_alone = not any(each.is_ready for each in generation.children.values())
         if deaths >= MAX_QUICK_DEATHS and is_alone:
-            log.err(f"{what}, as {deaths} in a row within {SERVED_SECONDS:.0f} s of their start; giving up")
+            log.err(f"{what}: {deaths} in a row have ended within {SERVED_SECONDS:.0f} s of their start; "
+                    "giving up")
             self._end_with(1)
             return
         if deaths >= RESTING_DEATHS:

@@ -247,7 +247,7 @@ class TestDeaths:
         assert nest.parent.run() == 1
         said = capfd.readouterr().err
         assert said.count("starting another one") == 9
-        assert "as 10 in a row within 60 s of their start; giving up" in said
+        assert "10 in a row have ended within 60 s of their start; giving up" in said
 
     def test_not_while_others_serve(self, nest: Nest, monkeypatch: pytest.MonkeyPatch,
                                     capfd: pytest.CaptureFixture[str]) -> None:
