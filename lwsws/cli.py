@@ -99,8 +99,8 @@ def _run(options: Dict[str, str]) -> int:
     if not {"-t", "-T", "--explain", "--plugins"}.isdisjoint(options):
         return _look(directory, options)
     from lwsws.process.generation import Settings
-    mask = log.parse_level(options["-d"]) if "-d" in options else log.DEFAULT_MASK
-    settings = Settings(directory, data_directory(), plugin_directory(options), mask, "--syslog" in options)
+    settings = Settings(directory, data_directory(), plugin_directory(options), log.mask(),
+                        "--syslog" in options)
     settings.set_up_log()
     if "-c" not in options and directory == example_directory():
         log.notice(f"{DEFAULT_DIR}/conf does not exist: serving the bundled example of {directory}")

@@ -74,6 +74,11 @@ def set_level(mask: int) -> None:
     _mask = mask
 
 
+def mask() -> int:
+    """The bits of the levels that are shown."""
+    return _mask
+
+
 def set_tag(text: str) -> None:
     """Put `text` behind the letter of each line on stderr ("N: 4711: ..."), to tell processes apart."""
     global _tag

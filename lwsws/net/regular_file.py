@@ -26,6 +26,8 @@ LOG_FLAGS = (os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLL
 
 # Group may read (logrotate, log shippers), others may not: a log holds addresses and URLs.
 LOG_MODE = 0o640
+# As many links as the kernel follows on one way; path_resolution(7).
+MAX_LINKS = 40
 
 FileState = Tuple[int, ...]
 
@@ -101,3 +103,9 @@ def demand_one_name(fd: int, path: str) -> None:
     info = os.fstat(fd)
     if stat.S_ISREG(info.st_mode) and info.st_nlink > 1:
         raise PermissionError(errno.EPERM, "the file has several names (hard links)", path)
+
+
+def steps_to(path: str) -> List[str]:
+    """The names on the way that `path` is, the first one last, for who walks it by himself: he meets at most
+    MAX_LINKS links."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]

@@ -230,7 +230,7 @@ def run(service: Service, reactor: Reactor, orders: Orders) -> None:
     gc.collect()
     gc.freeze()
     reactor.run()
-    orders.ending()
+    orders.ending(reactor)
 
 
 def hang_up(service: Service, terminal: Terminal) -> None:

@@ -60,6 +60,11 @@ class Place(NamedTuple):
         return f"lwsws-{self.generation}.{self.number}"
 
 
+def serving(vhosts: int) -> str:
+    """What who serves so many vhosts does, in few words."""
+    return f"serving {vhosts} vhost{'s' if vhosts != 1 else ''}"
+
+
 class Child:
     """One serving process, as its parent knows it."""
 
@@ -107,7 +112,7 @@ class Generation:
     @property
     def text(self) -> str:
         """What it does, in few words."""
-        return f"serving {self.vhosts} vhost{'s' if self.vhosts != 1 else ''}"
+        return serving(self.vhosts)
 
     def summary(self) -> str:
         """Which one it is, and what it does."""

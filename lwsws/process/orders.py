@@ -20,7 +20,7 @@ from lwsws.net.channel import ChildEnd
 from lwsws.net.memory_file import fill
 from lwsws.net.notify import Notifier
 from lwsws.net.reactor import READ, Reactor
-from lwsws.process.generation import Place
+from lwsws.process.generation import Place, serving
 from lwsws.process.link import ParentLink
 from lwsws.server.service import Service
 
@@ -42,8 +42,8 @@ class Orders(Protocol):
     def ready(self, config: Config) -> None:
         """It serves."""
 
-    def ending(self) -> None:
-        """It has stopped serving."""
+    def ending(self, reactor: Reactor) -> None:
+        """It has stopped serving, and `reactor` has ended."""
 
 
 class UnderParent:
@@ -119,8 +119,9 @@ class UnderParent:
         log.info(f"{self.place.name} is ready{of_them}")
         self._report("ready")
 
-    def ending(self) -> None:
+    def ending(self, reactor: Reactor) -> None:
         """From here on the parent waits for the end of the process, which a plugin may put off for ever."""
+        reactor.unwatch(self._control)
         self._control.close()
 
 
@@ -150,11 +151,11 @@ class Alone:
 
     def ready(self, config: Config) -> None:
         """Tell systemd."""
-        count, vhosts = config.globals.processes, len(config.vhosts)
+        count = config.globals.processes
         if count > 1:
             log.warn(f"count-processes {count} needs a parent: with -f there is one process")
-        self._notifier.tell("READY=1", f"STATUS=serving {vhosts} vhost{'s' if vhosts != 1 else ''}")
+        self._notifier.tell("READY=1", f"STATUS={serving(len(config.vhosts))}")
 
-    def ending(self) -> None:
+    def ending(self, reactor: Reactor) -> None:
         """Tell systemd."""
         self._notifier.tell("STOPPING=1")

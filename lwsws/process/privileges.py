@@ -15,10 +15,12 @@ from __future__ import annotations
 import os
 import pwd
 from importlib import import_module
-from typing import Callable, Dict, Optional
+from typing import TYPE_CHECKING, Callable, Dict, Optional
 
 from lwsws import log
-from lwsws.server.identity import Identity
+
+if TYPE_CHECKING:
+    from lwsws.server.identity import Identity  # the parent, which restricts its umask, does without
 
 # What is imported where it is needed, for faults, typos and names with other letters: who serves may not be
 # allowed to read Python's own library.

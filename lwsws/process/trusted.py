@@ -16,20 +16,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from lwsws.net.regular_file import (
     LOG_FLAGS,
     LOG_MODE,
+    MAX_LINKS,
     READ_FLAGS,
     FileState,
     demand_one_name,
     read_and_close,
     state_of,
+    steps_to,
 )
-
-# As many as the kernel follows; path_resolution(7).
-MAX_LINKS = 40
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
@@ -72,7 +71,7 @@ def trusted_state(path: str) -> FileState:
 def find(path: str) -> Found:
     """Walk to `path` (absolute) by directories that only root can change; OSError.  The caller closes."""
     here, shown, links = os.open("/", _DIRECTORY), "", 0
-    rest = _names(path)
+    rest = steps_to(path)
     try:
         while True:
             name = rest.pop() if rest else "."
@@ -81,7 +80,7 @@ def find(path: str) -> Found:
                 links += 1
                 if links > MAX_LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                rest += _names(target)
+                rest += steps_to(target)
                 if target.startswith("/"):
                     here, shown = _enter(here, "/"), ""
             elif rest:
@@ -91,11 +90,6 @@ def find(path: str) -> Found:
     except OSError:
         os.close(here)
         raise
-
-
-def _names(path: str) -> List[str]:
-    """The steps of `path`, the first one last."""
-    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
 def _enter(here: int, name: str) -> int:

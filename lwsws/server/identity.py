@@ -13,11 +13,10 @@ import stat
 from typing import List, NamedTuple, Optional, Tuple
 
 from lwsws.config.model import GlobalConfig
+from lwsws.net.regular_file import MAX_LINKS, steps_to
 
 # The largest number means "leave it" to chown(2), so nobody has it.
 MAX_ID = 2 ** 32 - 2
-# As many as the kernel follows; path_resolution(7).
-MAX_LINKS = 40
 
 
 class UnknownIdentity(Exception):
@@ -107,7 +106,7 @@ def resolve(config: GlobalConfig) -> Optional[Identity]:
 def exposed_directory(path: str, identity: Identity) -> str:
     """A directory on the way to the one of the file at `path` in which `identity` could put something else in
     the place of the next step; "" if there is none.  The last directory itself may be its own."""
-    here, steps, links = "/", _steps(os.path.dirname(os.path.abspath(path))), 0
+    here, steps, links = "/", steps_to(os.path.dirname(os.path.abspath(path))), 0
     while steps:
         name = steps.pop()
         if name == "..":
@@ -128,13 +127,8 @@ def exposed_directory(path: str, identity: Identity) -> str:
         if links > MAX_LINKS:
             return ""
         here = "/" if target.startswith("/") else here
-        steps += _steps(target)
+        steps += steps_to(target)
     return ""
-
-
-def _steps(path: str) -> List[str]:
-    """The names on the way, the first one last."""
-    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
 def _may_replace(directory: os.stat_result, entry: os.stat_result, identity: Identity) -> bool:

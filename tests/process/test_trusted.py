@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lwsws.net.regular_file import NotRegular, file_state
+from lwsws.net.regular_file import MAX_LINKS, NotRegular, file_state
 from lwsws.process.trusted import (
-    MAX_LINKS,
     directory_of,
     open_trusted_log,
     read_trusted,
