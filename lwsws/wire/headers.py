@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from lwsws.wire.errors import LocalProtocolError, excerpt
+from lwsws.wire.errors import LocalProtocolError, RemoteProtocolError, excerpt
 
 # RFC 9110 5.6.2: tchar, for use inside a character class.
 TCHAR = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
@@ -24,6 +24,8 @@ MAX_CODINGS = 32
 
 _TOKEN = re.compile(f"[{TCHAR}]+")
 _VALUE = re.compile(f"[\t {FIELD_VCHAR}]*")
+# RFC 9110 8.6: 1*DIGIT, bounded to what 64 bits hold; int() alone would take "+1", "1_0" and " 1".
+_CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
 # RFC 9110 12.4.2: weight = OWS ";" OWS "q=" qvalue
 _WEIGHT = re.compile(r"[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
@@ -78,6 +80,28 @@ def tokens(value: str) -> List[str]:
     """
     members = [part.strip(" \t") for part in value.lower().split(",")]
     return [member for member in members if member]
+
+
+def content_length(value: str) -> int:
+    """The number in the value of a Content-Length field, repeats joined; RemoteProtocolError 400 if none."""
+    # A repeated field makes a value with a comma, refused like any other that is no number:
+    # RFC 9112 6.3 would let equal ones pass, but then every server on the path has to do so.
+    if _CONTENT_LENGTH.fullmatch(value) is None:
+        raise RemoteProtocolError(400, f"Content-Length {excerpt(value)} is not one number")
+    return int(value)
+
+
+def keeps_alive(version: str, connection: Optional[str]) -> bool:
+    """Whether the connection may be used again after a message ("1.0" or "1.1") with this Connection field.
+
+    RFC 9112 9.3.
+    """
+    if connection is None:
+        return version == "1.1"
+    if connection.lower() == "keep-alive":
+        return True  # what browsers send; the rule below says the same, only slower
+    options = tokens(connection)
+    return "close" not in options and (version == "1.1" or "keep-alive" in options)
 
 
 def check_field(name: str, value: str) -> None:

@@ -1,7 +1,8 @@
 """Message bodies of HTTP/1: the bytes that belong to one, taken off the front of a receive buffer.
 
 A body is an object with `read(buffer)`, which takes and returns what is there (nothing while more bytes
-are needed), `complete`, and `limit(max_bytes)`.  `SizedBody` counts; `ChunkedBody` goes through lines:
+are needed), `complete`, and `limit(max_bytes)`.  `SizedBody` counts, `UnsizedBody` takes all there is, and
+`ChunkedBody` goes through lines:
 
     SIZE -> (data) -> DATA_END -> SIZE -> ... -> SIZE of 0 -> TRAILER -> ... -> empty line, complete
 
@@ -50,9 +51,39 @@ class SizedBody:
 
     def read(self, buffer: bytearray) -> bytes:
         """Take what `buffer` has of the body."""
-        data = bytes(buffer[: self._remaining])
-        del buffer[: self._remaining]
+        if len(buffer) <= self._remaining:
+            data = bytes(buffer)
+            buffer.clear()
+        else:
+            data = bytes(buffer[: self._remaining])
+            del buffer[: self._remaining]
         self._remaining -= len(data)
+        return data
+
+    @property
+    def remaining(self) -> int:
+        """How many bytes are still to come."""
+        return self._remaining
+
+    def skip(self, count: int) -> None:
+        """The next `count` bytes, `remaining` at most, went another way."""
+        self._remaining -= count
+
+
+class UnsizedBody:
+    """A body that ends with the connection (RFC 9112 6.3, rule 8)."""
+
+    __slots__ = ()
+
+    complete = False
+
+    def limit(self, max_bytes: int) -> None:
+        """Responses alone can be like this, and they have no limit."""
+
+    def read(self, buffer: bytearray) -> bytes:
+        """Take all that is there."""
+        data = bytes(buffer)
+        buffer.clear()
         return data
 
 

@@ -70,6 +70,7 @@ REASONS: Dict[int, str] = {
     504: "Gateway Timeout",
     505: "HTTP Version Not Supported",
     507: "Insufficient Storage",
+    508: "Loop Detected",
     511: "Network Authentication Required",
 }
 

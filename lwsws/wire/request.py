@@ -7,15 +7,11 @@ room for two readings is refused; a server in front of this one might take the o
 
 from __future__ import annotations
 
-import re
 from typing import Optional
 
 from lwsws.wire.errors import RemoteProtocolError, excerpt
-from lwsws.wire.headers import Headers, tokens
+from lwsws.wire.headers import Headers, content_length, keeps_alive
 from lwsws.wire.target import parse_host, parse_target
-
-# RFC 9110 8.6: 1*DIGIT, bounded to what 64 bits hold; int() alone would take "+1", "1_0" and " 1".
-_CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
 
 # RFC 9110 9.1 and 15.6.2: a method not known to the server is 501; one not allowed here is 405, said by
 # the handler.  These are the registered methods that a handler (CGI, proxy) may meet.
@@ -25,6 +21,10 @@ METHODS = frozenset((
 
 # Methods whose request has no meaning without a body (RFC 1945 7.2.2 wants a length for each).
 _METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+
+# Fields that make no sense in a request without a body.
+_FIELDS_OF_BODY = frozenset(("content-encoding", "content-language", "content-length", "content-location",
+                             "content-range", "content-type", "expect", "transfer-encoding"))
 
 
 class Request:
@@ -64,7 +64,7 @@ class Request:
         get = headers.table.get
         self._read_host(get("host"), authority)
         self._read_framing(get("transfer-encoding"), get("content-length"))
-        self.keep_alive = _keeps_alive(version, get("connection"))
+        self.keep_alive = keeps_alive(version, get("connection"))
         expectation = get("expect")
         self.expect_continue = expectation is not None and self._expects_continue(expectation)
 
@@ -75,6 +75,14 @@ class Request:
 
     def __repr__(self) -> str:
         return f"Request({self.method!r}, {self.target!r}, {self.version!r}, {self.headers!r})"
+
+    def redirected(self, target: str) -> Request:
+        """The request for `target` instead, without a body; RemoteProtocolError if that is no target.
+
+        A method other than HEAD becomes GET, and fields that describe the body go.
+        """
+        items = [item for item in self.headers.items if item[0].lower() not in _FIELDS_OF_BODY]
+        return Request("HEAD" if self.method == "HEAD" else "GET", target, self.version, Headers(items))
 
     def _read_host(self, host: Optional[str], authority: Optional[str]) -> None:
         if host is None:
@@ -104,11 +112,7 @@ class Request:
         if coding is not None:
             self._check_coding(coding, length)
         elif length is not None:
-            # A repeated field makes a value with a comma, refused like any other that is no number:
-            # RFC 9112 6.3 would let equal ones pass, but then every server on the path has to do so.
-            if _CONTENT_LENGTH.fullmatch(length) is None:
-                raise RemoteProtocolError(400, f"Content-Length {excerpt(length)} is not one number")
-            self.content_length = int(length)
+            self.content_length = content_length(length)
         elif self.version == "1.0" and self.method in _METHODS_WITH_BODY:
             raise RemoteProtocolError(411, f"{self.method} in HTTP/1.0 needs a Content-Length")
         else:
@@ -131,13 +135,3 @@ class Request:
             raise RemoteProtocolError(417, f"the expectation {excerpt(expectation)} is not supported")
         # MUST ignore it in HTTP/1.0; without a body there is nothing to wait for.
         return self.version == "1.1" and self.has_body
-
-
-def _keeps_alive(version: str, connection: Optional[str]) -> bool:
-    """Whether the connection may be used again (RFC 9112 9.3)."""
-    if connection is None:
-        return version == "1.1"
-    if connection.lower() == "keep-alive":
-        return True  # what browsers send; the rule below says the same, only slower
-    options = tokens(connection)
-    return "close" not in options and (version == "1.1" or "keep-alive" in options)

@@ -7,13 +7,13 @@ from typing import List, Tuple, Union
 import pytest
 
 from lwsws.wire.errors import RemoteProtocolError
-from lwsws.wire.http1_body import EXTENSION_ALLOWANCE, ChunkedBody, SizedBody
+from lwsws.wire.http1_body import EXTENSION_ALLOWANCE, ChunkedBody, SizedBody, UnsizedBody
 from tests.support.wire_cases import byte_by_byte
 
 LINE_BYTES = 32
 TRAILER_BYTES = 64
 
-Body = Union[SizedBody, ChunkedBody]
+Body = Union[SizedBody, ChunkedBody, UnsizedBody]
 
 
 def chunked() -> ChunkedBody:
@@ -210,3 +210,22 @@ def test_a_limit_set_late_holds_for_what_was_read() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         body.limit(1000)
     assert caught.value.status == 413
+
+
+# Bodies that only responses have
+
+
+def test_bytes_that_go_another_way_count() -> None:
+    body = SizedBody(5)
+    body.skip(2)
+    assert (body.remaining, body.complete) == (3, False)
+    buffer = bytearray(b"hello")
+    assert body.read(buffer) == b"hel"
+    assert (body.remaining, body.complete, bytes(buffer)) == (0, True, b"lo")
+
+
+def test_a_body_without_size_takes_all() -> None:
+    body = UnsizedBody()
+    for pieces in ways(b"hello"):
+        assert read_all(body, pieces) == (b"hello", b"")
+    assert not body.complete
