@@ -33,7 +33,7 @@ LAYERS: Dict[str, int] = {
     "(lwsws.py)": 8,
 }
 # Beside the stack: what each may import of ours (by prefix), and who may not import it.
-PUBLIC = ("lwsws.core", "lwsws.net.onward", "lwsws.wire.forms", "lwsws.wire.ws_message")
+PUBLIC = ("lwsws.core", "lwsws.net.onward", "lwsws.wire.cgi", "lwsws.wire.forms", "lwsws.wire.ws_message")
 BESIDE: Dict[str, Sequence[str]] = {"lwsws": (), "lwsws.archive": (), "lwsws.log": (),
                                     "lwsws.plugin": PUBLIC}
 NOT_FOR: Dict[str, Sequence[str]] = {"lwsws.log": ("lwsws.wire", "lwsws.config")}
@@ -60,9 +60,12 @@ SOCKET_METHODS = frozenset(
     "sendfile sendmsg sendto splice".split()
 )
 PROCESS_CALLS = frozenset(
-    "fork forkpty kill killpg initgroups setegid seteuid setgid setgroups setregid setresgid setresuid "
-    "setreuid setuid".split()
+    "chroot fork forkpty kill killpg initgroups setegid seteuid setgid setgroups setregid setresgid "
+    "setresuid setreuid setuid".split()
 )
+# Programs are ended with all that they have started, and may be locked into a directory.
+MAY_CALL: Dict[str, FrozenSet[str]] = {"lwsws.net.programs": frozenset(["killpg"]),
+                                       "lwsws.net.jail": frozenset(["chroot"])}
 PROGRAM_CALLS = frozenset(["popen", "posix_spawn", "posix_spawnp", "startfile", "system"])
 PROGRAM_CALL_PREFIXES = ("exec", "spawn")  # os.execv, os.spawnlp and their kin
 ONLY_SPAWN = "lwsws.net.spawn"
@@ -209,8 +212,9 @@ def process_calls(sources: Sequence[Source]) -> Iterator[str]:
     """Processes made, killed or given another user outside process/."""
     for source in sources:
         if not within(source.module, "lwsws.process"):
+            forbidden = PROCESS_CALLS - MAY_CALL.get(source.module, frozenset())
             for call in calls(source):
-                if call.module == "os" and call.name in PROCESS_CALLS:
+                if call.module == "os" and call.name in forbidden:
                     yield f"{source.at(call.line)}: only process/ calls os.{call.name}"
 
 
@@ -286,6 +290,8 @@ WIRE, NET, CONFIG, ROLE = "lwsws/wire/a.py", "lwsws/net/a.py", "lwsws/config/a.p
         (socket_calls, ROLE, "from os import sendfile\nsendfile(1, 2, 0, 9)", "only net/ calls sendfile"),
         (process_calls, NET, "import os\nos.fork()", "lwsws/net/a.py:2: only process/ calls os.fork"),
         (process_calls, NET, "from os import setuid as become\nbecome(0)", "only process/ calls os.setuid"),
+        (process_calls, NET, "import os\nos.killpg(1, 9)", "only process/ calls os.killpg"),
+        (process_calls, "lwsws/net/programs.py", "import os\nos.kill(1, 9)", "only process/ calls os.kill"),
         (program_starts, NET, "import subprocess", "only net/spawn.py imports subprocess"),
         (program_starts, NET, "import os\nos.execv('a', [])", "only net/spawn.py starts programs (os.execv)"),
     ],
@@ -310,6 +316,7 @@ def test_each_checker_finds_its_fault(checker: Checker, path: str, text: str, me
         (socket_calls, ROLE, "def connect() -> None: ...\nconnect()"),
         (process_calls, "lwsws/process/a.py", "import os\nos.fork()"),
         (process_calls, NET, "def f(program):\n    program.kill()"),
+        (process_calls, "lwsws/net/programs.py", "import os\nos.killpg(1, 9)"),
         (program_starts, "lwsws/net/spawn.py", "import os, subprocess\nos.posix_spawn('a', [], {})"),
     ],
 )

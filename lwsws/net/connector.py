@@ -4,7 +4,7 @@ A name is looked up by a worker, because getaddrinfo waits for name servers; an 
 The addresses found are tried one after the other, in the order given (RFC 6724), each with its share of
 the time that is left, so that a dead first one does not use up the time of the others.
 
-    Connector(reactor, workers, onward, done, failed)
+    Connector(reactor, workers, onward, done, failed, seconds)
         done(sock)      connected, non-blocking; the socket is the caller's from now on
         failed(reason)  text for people, one reason for each address that was tried
 
@@ -25,7 +25,7 @@ from lwsws.net.reactor import WRITE, Reactor
 from lwsws.net.timers import Timer
 from lwsws.net.workers import Overloaded, Workers
 
-# For the look-up and all attempts together: a client waits that long and hardly longer.
+# For the look-up and all attempts together, if nobody says how long: a client waits hardly longer than that.
 CONNECT_SECONDS = 20.0
 # Addresses of one name that are tried; with more, the share of each would be too short.
 MAX_ADDRESSES = 8
@@ -64,18 +64,21 @@ def is_own_echo(sock: socket.socket) -> bool:
 class Connector:
     """One attempt to connect.  `closed` once it is over, in whatever way."""
 
-    __slots__ = ("closed", "_reactor", "_workers", "_onward", "_done", "_failed", "_give_up_at", "_timer",
-                 "_sock", "_addresses", "_reasons")
+    __slots__ = ("closed", "_reactor", "_workers", "_onward", "_done", "_failed", "_seconds", "_give_up_at",
+                 "_timer", "_sock", "_addresses", "_reasons")
 
     def __init__(self, reactor: Reactor, workers: Workers, onward: Onward,
-                 done: Callable[[socket.socket], None], failed: Callable[[str], None]) -> None:
+                 done: Callable[[socket.socket], None], failed: Callable[[str], None],
+                 seconds: float = CONNECT_SECONDS) -> None:
+        """`seconds` are for the look-up and all addresses together."""
         self.closed = False
         self._reactor = reactor
         self._workers = workers
         self._onward = onward
         self._done = done
         self._failed = failed
-        self._give_up_at = reactor.clock() + CONNECT_SECONDS
+        self._seconds = seconds
+        self._give_up_at = reactor.clock() + seconds
         # The end of what is being done just now.
         self._timer: Timer = reactor.call_at(self._give_up_at, self._no_name)
         self._sock: Optional[socket.socket] = None
@@ -121,7 +124,7 @@ class Connector:
         self._try_next()
 
     def _no_name(self) -> None:
-        self._fail(f"cannot look up {self._onward.host}: no answer within {CONNECT_SECONDS:.0f} s")
+        self._fail(f"cannot look up {self._onward.host}: no answer within {self._seconds:.0f} s")
 
     # One address.
 

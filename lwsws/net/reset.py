@@ -16,10 +16,16 @@ from lwsws.net.transport import Transport
 RESET = struct.pack("ii", 1, 0)
 
 
+def is_reset(transport: Transport) -> bool:
+    """Whether the peer has reset the connection; the reactor may not have noticed, for with nothing to read or
+    to send it watches for nothing."""
+    return transport.closed or bool(transport.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
 def is_delivered(transport: Transport) -> bool:
     """Whether the peer has everything that was written, or will never get it: a reset destroys nothing."""
-    if transport.closed or transport.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        return True     # the peer is gone, which the reactor may not have noticed: it watches for nothing
+    if is_reset(transport):
+        return True
     return not transport.size and transport.bytes_taken() == transport.bytes_sent
 
 

@@ -27,6 +27,7 @@ from lwsws.net.linger import Linger
 from lwsws.net.output import FileSlice, OutputQueue
 from lwsws.net.reactor import BUFFER_BYTES, READ, WRITE
 from lwsws.net.receiver import ConnectionLost
+from lwsws.net.tls_faults import GONE, explain
 from lwsws.net.tls_object import NamedObject
 from lwsws.net.tls_records import BLOCK_BYTES, RecordQueue
 from lwsws.net.transport import SENDFILE_CHUNK, Transport
@@ -41,20 +42,6 @@ RAW_BYTES = BUFFER_BYTES - RECORD_BYTES
 NO_DATA_BYTES = 256 * 1024
 # OpenSSL's answers to such a peer; if it takes none, nothing more is read from it.
 WORDS_BYTES = 16 * 1024
-
-# The peer went away in the middle of the handshake: nobody is left to whom one could explain anything.
-GONE = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
-
-
-def explain(exc: Exception) -> str:
-    """`exc` in short words, without the names and lines of OpenSSL's code."""
-    if isinstance(exc, GONE):
-        return "the peer hung up"
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {exc.verify_message}"
-    if isinstance(exc, ssl.SSLError) and exc.reason:
-        return exc.reason.replace("_", " ").lower()
-    return exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
 
 
 class Handshake(Instead):
@@ -71,7 +58,7 @@ class Handshake(Instead):
 
 
 class TlsTransport(Transport):
-    """One TLS connection, server side.  start_tls() makes it."""
+    """One TLS connection, server side.  start_tls() makes it; that of a client is in tls_client.py."""
 
     __slots__ = ("_tls", "_incoming", "_outgoing", "_done", "_crossed", "_held", "_end_held", "_failure",
                  "_no_data", "_sealed_sent", "_taken")
@@ -85,9 +72,7 @@ class TlsTransport(Transport):
         super().__init__(plain.reactor, plain.sock, receiver, peer)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        if isinstance(self._tls, NamedObject):
-            self._tls.expected_name = server_name
+        self._tls = self._wrap(context, server_name)
         plain.detach(self)
         # Whom to tell of the end of the handshake, until then.
         self._done: Optional[Callable[[], None]] = done
@@ -141,6 +126,13 @@ class TlsTransport(Transport):
         return self._taken
 
     # -- the handshake
+
+    def _wrap(self, context: ssl.SSLContext, server_name: str) -> ssl.SSLObject:
+        """OpenSSL's part of the connection."""
+        tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        if isinstance(tls, NamedObject):
+            tls.expected_name = server_name
+        return tls
 
     def _begin(self) -> None:
         if self._done is not None:

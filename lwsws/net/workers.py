@@ -2,7 +2,12 @@
 
 A job is a function of plain values that returns a plain value; it never touches the reactor's objects.
 Queue and results are deques; the condition is held only to take a job or to put one in.  Results are
-delivered in the order in which the jobs ended, a bounded number per pass.
+delivered in the order in which the jobs ended, a bounded number per pass.  A job that has something to say
+before it ends does so by call(), the one thing here for any thread; what one thread says arrives in order,
+its result last.
+
+A pool can have others beside it (beside()), for jobs that may wait for long and must not hold up those of
+the server.  They deliver by the same way, and end with it.
 
 Threads start one by one as jobs find no idle one, so a server that never has a job never has a thread.
 They are no daemons: a job in the middle of writing a file is not torn apart at exit, unless the process
@@ -14,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Protocol, TypeVar
+from typing import Any, Callable, Deque, List, Optional, Protocol, TypeVar, Union
 
 from lwsws import log
 from lwsws.net.reactor import READ, Reactor
@@ -70,7 +75,11 @@ class Task:
             self.result = self.job()
         except BaseException as exc:
             # Such as SystemExit would end the thread, and nobody would know.
-            self.error = exc if isinstance(exc, Exception) else JobAborted(f"the job was ended by {exc!r}")
+            if isinstance(exc, Exception):
+                self.error = exc
+            else:
+                self.error = JobAborted(f"the job was ended by {exc!r}")
+                self.error.__cause__ = exc
 
     def discard(self) -> None:
         """Nobody wants the result: get rid of what it holds."""
@@ -78,16 +87,88 @@ class Task:
             self.dispose(self.result)
 
 
-class Workers:
-    """A pool of at most `count` threads.  Its methods are for the reactor's thread."""
+Action = Callable[[], None]
 
-    def __init__(self, reactor: Reactor, count: int, queue_limit: int = QUEUE_LIMIT) -> None:
+
+class Returns:
+    """What the threads of some pools have for the reactor: results of jobs, and calls.
+
+    The wakeup is made when it is first needed, so a server whose pools do nothing does without.
+    """
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._done: Deque[Union[Task, Action]] = deque()
+        self._lock = threading.Lock()   # guards what follows
+        self._wakeup: Optional[Wakeup] = None
+        self._closed = False
+
+    def open(self) -> None:
+        """Be ready to be told something.  From any thread: a selector can be added to while it waits."""
+        with self._lock:
+            if self._wakeup is None and not self._closed:
+                self._wakeup = Wakeup()
+                self._reactor.watch(self._wakeup, READ, self._woken)
+
+    def put(self, done: Union[Task, Action]) -> None:
+        """Have the reactor deliver `done`, or call it; from any thread.  What comes after close() waits for
+        another close()."""
+        self.open()
+        self._done.append(done)
+        wakeup = self._wakeup
+        if wakeup is not None:
+            wakeup.wake()
+
+    def close(self) -> None:
+        """Deliver nothing any more, and dispose of the results."""
+        with self._lock:
+            self._closed = True
+            wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self._reactor.unwatch(wakeup)
+            wakeup.close()
+        while self._done:
+            done = self._done.popleft()
+            if isinstance(done, Task):
+                self._reactor.guarded(done.discard)
+
+    def _woken(self, mask: int) -> None:
+        wakeup = self._wakeup
+        if wakeup is None:
+            return
+        wakeup.drain()
+        for _ in range(MAX_RESULTS):
+            if not self._done:
+                return
+            self._deliver(self._done.popleft())
+        if self._done:
+            wakeup.wake()
+
+    def _deliver(self, done: Union[Task, Action]) -> None:
+        if not isinstance(done, Task):
+            self._reactor.guarded(done)
+        elif done.owner is not None and done.owner.closed:
+            self._reactor.guarded(done.discard)
+        else:
+            # The error knows the frame it came from and that knows the task: no circle, please.
+            error, done.error = done.error, None
+            self._reactor.guarded(done.then, done.result, error)
+
+
+class Workers:
+    """A pool of at most `count` threads.  Its methods, but for call(), are for the reactor's thread."""
+
+    def __init__(self, reactor: Reactor, count: int, queue_limit: int = QUEUE_LIMIT, name: str = "worker",
+                 returns: Optional[Returns] = None) -> None:
+        """`returns` are those of the pool that it stands beside, if there is one; `name` is that of its
+        threads."""
         self._reactor = reactor
         self._count = count
         self._queue_limit = queue_limit
-        self._wakeup: Optional[Wakeup] = None
+        self._name = name
+        self._returns = Returns(reactor) if returns is None else returns
+        self._beside: List[Workers] = []
         self._names = 0  # threads that were ever started
-        self._done: Deque[Task] = deque()
         # The condition guards what follows.
         self._condition = threading.Condition()
         self._jobs: Deque[Task] = deque()
@@ -97,18 +178,28 @@ class Workers:
 
     @property
     def threads(self) -> int:
-        """How many threads there are."""
-        return len(self._threads)
+        """How many threads there are, with those of the pools beside it."""
+        return len(self._threads) + sum(pool.threads for pool in self._beside)
 
     @property
     def busy(self) -> int:
         """How many of them have a job."""
-        return self._busy
+        return self._busy + sum(pool.busy for pool in self._beside)
 
     @property
     def waiting(self) -> int:
         """How many jobs no thread has begun."""
-        return len(self._jobs)
+        return len(self._jobs) + sum(pool.waiting for pool in self._beside)
+
+    def beside(self, count: int, name: str, queue_limit: int = QUEUE_LIMIT) -> Workers:
+        """Another pool, of at most `count` threads called `name`, that is stopped with this one."""
+        pool = Workers(self._reactor, count, queue_limit, name, self._returns)
+        self._beside.append(pool)
+        return pool
+
+    def call(self, fn: Action) -> None:
+        """Have the reactor call `fn`, in a later turn.  For any thread; nothing happens after stop()."""
+        self._returns.put(fn)
 
     def submit(
         self,
@@ -124,9 +215,7 @@ class Workers:
         """
         if self._stopping or len(self._jobs) >= self._queue_limit:
             raise Overloaded(f"{len(self._jobs)} jobs are waiting")
-        if self._wakeup is None:
-            self._wakeup = Wakeup()
-            self._reactor.watch(self._wakeup, READ, self._woken)
+        self._returns.open()
         with self._condition:
             free = len(self._threads) - self._busy
             lacking = free <= len(self._jobs) and len(self._threads) < self._count
@@ -137,32 +226,35 @@ class Workers:
             self._condition.notify()
 
     def stop(self, timeout: float) -> bool:
-        """Forget the jobs that no thread has begun, wait at most `timeout` seconds for the others.
+        """Forget the jobs that no thread has begun, wait at most `timeout` seconds for the others, those of
+        the pools beside this one too.
 
         Their results are disposed of.  Returns whether all threads have ended; if not, the interpreter would
         wait for them at its exit.
         """
+        threads = self._end_threads()
+        give_up = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, give_up - time.monotonic()))
+        self._returns.close()
+        return not any(thread.is_alive() for thread in threads)
+
+    def _end_threads(self) -> List[threading.Thread]:
+        """Let no thread take another job; returns all of them."""
         with self._condition:
             self._stopping = True
             self._jobs.clear()
             self._condition.notify_all()
             threads = list(self._threads)
-        give_up = time.monotonic() + timeout
-        for thread in threads:
-            thread.join(max(0.0, give_up - time.monotonic()))
-        if self._wakeup is not None:
-            self._reactor.unwatch(self._wakeup)
-            self._wakeup.close()
-            self._wakeup = None
-        while self._done:
-            self._reactor.guarded(self._done.popleft().discard)
-        return not any(thread.is_alive() for thread in threads)
+        for pool in self._beside:
+            threads += pool._end_threads()
+        return threads
 
     # -- on the reactor's thread
 
     def _start_thread(self) -> None:
-        name = f"lwsws-worker-{self._names + 1}"
-        thread = threading.Thread(target=self._work, name=name, args=(self._wakeup,))
+        name = f"lwsws-{self._name}-{self._names + 1}"
+        thread = threading.Thread(target=self._work, name=name)
         with self._condition:
             self._threads.append(thread)
         try:
@@ -177,33 +269,13 @@ class Workers:
             return
         self._names += 1
 
-    def _woken(self, mask: int) -> None:
-        wakeup = self._wakeup
-        if wakeup is None:
-            return
-        wakeup.drain()
-        for _ in range(MAX_RESULTS):
-            if not self._done:
-                return
-            self._deliver(self._done.popleft())
-        if self._done:
-            wakeup.wake()
-
-    def _deliver(self, task: Task) -> None:
-        if task.owner is not None and task.owner.closed:
-            self._reactor.guarded(task.discard)
-            return
-        # The error knows the frame it came from and that knows the task: no circle, please.
-        error, task.error = task.error, None
-        self._reactor.guarded(task.then, task.result, error)
-
     # -- on the worker's thread
 
-    def _work(self, wakeup: Wakeup) -> None:
-        while self._work_once(wakeup):
+    def _work(self) -> None:
+        while self._work_once():
             pass
 
-    def _work_once(self, wakeup: Wakeup) -> bool:
+    def _work_once(self) -> bool:
         """Wait for a job and do it; False if there will be none any more."""
         task = self._take()
         if task is None:
@@ -211,8 +283,7 @@ class Workers:
         task.run()
         with self._condition:
             self._busy -= 1  # before the result is known, so that the next job need not start a thread
-        self._done.append(task)
-        wakeup.wake()
+        self._returns.put(task)
         return True
 
     def _take(self) -> Optional[Task]:

@@ -29,6 +29,7 @@ from lwsws.net.listening import SocketStore
 from lwsws.net.memory_file import read_memory_file
 from lwsws.net.notify import Notifier, given_sockets, watchdog_seconds
 from lwsws.net.reactor import Reactor
+from lwsws.process.dispositions import inherit_nothing
 from lwsws.process.generation import Place, Settings
 from lwsws.process.link import ParentLink
 from lwsws.process.orders import Alone, Orders, UnderParent
@@ -61,6 +62,7 @@ class Post(NamedTuple):
 
 def serve_alone(settings: Settings) -> int:
     """Serve in this very process, without a parent; returns the exit code (-f)."""
+    inherit_nothing()
     store = SocketStore(given_sockets(os.environ, os.getpid()))
     watchdog = watchdog_seconds(os.environ, os.getpid())
     orders = Alone(Notifier.from_environment(os.environ), watchdog)

@@ -18,6 +18,7 @@ from lwsws.net.channel import ChildEnd, channel_pair
 from lwsws.net.listening import SocketStore
 from lwsws.net.memory_file import empty_memory_file, is_sealed
 from lwsws.net.reactor import READ, Reactor
+from lwsws.process.dispositions import ignore, inherit_nothing
 from lwsws.process.generation import STARTING, Child, Generation, Place
 from lwsws.process.requests import Requests
 from lwsws.server.scoreboard import Row, Scoreboard
@@ -141,11 +142,9 @@ class Children:
                 child.requests.close()
         self._store.abandon()
         # Terminals and `killall` send them to everybody; USR1 until its handler is there.
-        for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(signum, signal.SIG_IGN)
-        for signum in (signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(signum, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        ignore(signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        inherit_nothing()
 
     # Hearing.
 

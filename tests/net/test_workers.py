@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from asyncio import CancelledError
@@ -53,7 +54,7 @@ def make(reactor: Reactor) -> Iterator[Callable[..., Workers]]:
     """Makes pools and stops them at the end."""
     pools: List[Workers] = []
 
-    def make(count: int, **options: int) -> Workers:
+    def make(count: int, **options: Any) -> Workers:
         pools.append(Workers(reactor, count, **options))
         return pools[-1]
 
@@ -366,3 +367,82 @@ def test_no_thread_to_be_had(
     spin(reactor, lambda: len(done) == 2)
     assert done == ["lwsws-worker-1"] * 2
     assert "cannot start lwsws-worker-2, 1 threads do the work" in capfd.readouterr().err
+
+
+# Calls from threads, and pools beside others.
+
+
+def test_a_thread_has_the_reactor_call(reactor: Reactor, make: Callable[..., Workers]) -> None:
+    """Also one that is none of the pool's, before there was any job."""
+    workers = make(1)
+    names: List[str] = []
+
+    def say() -> None:
+        workers.call(lambda: names.append(threading.current_thread().name))
+
+    thread = threading.Thread(target=say)
+    thread.start()
+    spin(reactor, lambda: bool(names))
+    thread.join(PATIENCE_SECONDS)
+    assert names == [threading.current_thread().name]
+
+
+def test_what_a_job_says_comes_in_order_and_before_its_result(
+    reactor: Reactor, make: Callable[..., Workers]
+) -> None:
+    workers = make(1)
+    told: List[Any] = []
+
+    def job() -> str:
+        for number in range(MAX_RESULTS + 10):
+            workers.call(functools.partial(told.append, number))
+        return "result"
+
+    workers.beside(1, "other").submit(job, lambda result, error: told.append(result))
+    spin(reactor, lambda: "result" in told)
+    assert told == [*range(MAX_RESULTS + 10), "result"]
+
+
+def test_a_faulty_call_harms_nobody(reactor: Reactor, make: Callable[..., Workers],
+                                    capfd: pytest.CaptureFixture[str]) -> None:
+    workers = make(1)
+    told: List[str] = []
+    workers.call([].pop)
+    workers.call(lambda: told.append("next"))
+    spin(reactor, lambda: bool(told))
+    assert "IndexError" in capfd.readouterr().err
+
+
+def test_a_pool_beside_another(reactor: Reactor, make: Callable[..., Workers], gate: Gate) -> None:
+    """Its jobs do not hold up the others', and are counted with them."""
+    workers = make(1)
+    slow = workers.beside(2, "slow")
+    names: List[Optional[str]] = []
+    for _ in range(3):
+        slow.submit(gate.hold, lambda name, error: names.append(name))
+    gate.wait_for(2)
+    workers.submit(lambda: threading.current_thread().name, lambda name, error: names.append(name))
+    spin(reactor, lambda: bool(names))
+    assert names == ["lwsws-worker-1"]
+    assert (workers.threads, workers.busy, workers.waiting) == (3, 2, 1)
+    gate.open()
+    spin(reactor, lambda: len(names) == 4)
+    assert set(names[1:]) <= {"lwsws-slow-1", "lwsws-slow-2"}
+
+
+def test_stop_ends_the_pools_beside_it(reactor: Reactor, make: Callable[..., Workers], gate: Gate) -> None:
+    workers = make(1)
+    slow = workers.beside(1, "slow")
+    told: List[str] = []
+    for _ in range(2):
+        slow.submit(gate.hold, lambda name, error: told.append("then"), None, told.append)
+    gate.wait_for(1)
+    assert workers.stop(0.0) is False
+    gate.open()
+    assert workers.stop(PATIENCE_SECONDS) is True
+    assert told == ["lwsws-slow-1"]     # disposed of; the second one never began
+    workers.call(lambda: told.append("called"))
+    settle(reactor)
+    assert told == ["lwsws-slow-1"]
+    with pytest.raises(Overloaded):
+        slow.submit(lambda: None, lambda result, error: None)
