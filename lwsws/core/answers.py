@@ -9,6 +9,10 @@ depends on nothing but the request and a file (no login, no state) is remembered
                   requests are parsed, and then found by the few parts that can matter: method,
                   target, host, version, keep-alive and Accept-Encoding.
 
+Where each answer is a new one, as with other servers behind this one, at least the way there is remembered
+by bytes (`Way`): the parsed request, and the vhost and the mount that it is for.  What may still refuse it
+is asked each time: the handler, and so the password.
+
 Everything is forgotten together, at most `LIFETIME` after the first answer was remembered.  So a
 changed file is seen within that time, the Date field is never older, and there is no entry to
 check or evict one by one.  The slow path beside it (roles/http.py) gives the same bytes; a test
@@ -21,14 +25,14 @@ Measured for a browser's request on one core, the client's part included: 7 us b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Set, Tuple
 
 from lwsws.core.accesslog import AccessLog
 from lwsws.net.reactor import Reactor
 from lwsws.wire.request import Request
 
 if TYPE_CHECKING:
-    from lwsws.core.vhost import Counts, MountPoint
+    from lwsws.core.vhost import Counts, MountPoint, Vhost
 
 # Seconds; short enough that nobody who saves a file and reloads the page notices.
 LIFETIME = 0.4
@@ -38,6 +42,8 @@ MAX_ENTRIES = 2048
 MAX_BYTES = 8 * 1024 * 1024
 # Longer requests (cookies) are found by essence only, and their bytes are not kept.
 MAX_REQUEST = 2048
+# A parsed request takes so many times its bytes of memory.
+WAY_FACTOR = 6
 
 # Fields that can change an answer and are not in the essence: requests with one of them have none.
 DECISIVE_FIELDS = frozenset(("authorization", "expect", "if-match", "if-modified-since", "if-none-match",
@@ -55,6 +61,14 @@ class Answer(NamedTuple):
     access_log: Optional[AccessLog]
     log_tail: str
     counts: Counts
+
+
+class Way(NamedTuple):
+    """Where a request leads; `request` was parsed when it came first, and nobody changes it."""
+
+    request: Request
+    vhost: Vhost
+    mount: MountPoint
 
 
 class Known:
@@ -110,7 +124,8 @@ class Room:
 class Answers:
     """The remembered answers of one set of vhosts."""
 
-    __slots__ = ("_reactor", "_room", "_by_bytes", "_by_essence", "_entries", "_size", "get")
+    __slots__ = ("_reactor", "_room", "_by_bytes", "_by_essence", "_ways", "_seen", "_entries", "_size",
+                 "get", "way")
 
     def __init__(self, reactor: Reactor, room: Optional[Room] = None) -> None:
         """`room` is shared with others, or this one's own."""
@@ -118,10 +133,13 @@ class Answers:
         self._room = room or Room()
         self._by_bytes: Dict[bytes, Answer] = {}
         self._by_essence: Dict[Essence, Known] = {}
+        self._ways: Dict[bytes, Way] = {}
+        self._seen: Set[int] = set()    # hashes of requests that came once
         self._entries = 0
         self._size = 0
         # The dict's own lookup, because it is asked for each request: request bytes -> Answer or None.
         self.get = self._by_bytes.get
+        self.way = self._ways.get
 
     def __len__(self) -> int:
         """How many answers are remembered by bytes."""
@@ -160,10 +178,24 @@ class Answers:
         if len(raw) <= MAX_REQUEST and self._has_room(len(raw) + len(answer.payload) + len(answer.log_tail)):
             self._by_bytes[raw] = answer
 
+    def remember_way(self, request: Request, vhost: Vhost, mount: MountPoint) -> None:
+        """Remember where `request`, which has no body, leads, when its bytes come a second time."""
+        raw = request.raw
+        if not raw or len(raw) > MAX_REQUEST or len(self._seen) >= MAX_ENTRIES:
+            return
+        key = hash(raw)
+        if key in self._seen:
+            if self._has_room(len(raw) * WAY_FACTOR):
+                self._ways[raw] = Way(request, vhost, mount)
+        else:
+            if not self._seen and not self._entries:
+                self._reactor.call_later(LIFETIME, self.forget)
+            self._seen.add(key)
+
     def _has_room(self, size: int) -> bool:
         if not self._room.take(size):
             return False
-        if not self._entries:
+        if not self._entries and not self._seen:
             self._reactor.call_later(LIFETIME, self.forget)
         self._entries += 1
         self._size += size
@@ -173,5 +205,7 @@ class Answers:
         """Drop all answers."""
         self._by_bytes.clear()
         self._by_essence.clear()
+        self._ways.clear()
+        self._seen.clear()
         self._room.give_back(self._entries, self._size)
         self._entries = self._size = 0

@@ -45,7 +45,7 @@ class Connection:
     """One accepted peer.  Lives on the reactor thread."""
 
     __slots__ = ("context", "transport", "role", "deadline", "ident", "peer", "counted", "closed", "counts",
-                 "_sent", "_patience")
+                 "_sent", "_patience", "_asking")
 
     def __init__(self, context: Context, sock: socket.socket, address: Any, role: Role,
                  counted: str = "") -> None:
@@ -59,6 +59,7 @@ class Connection:
         self.counts: Optional[Counts] = None    # of the vhost that its bytes are counted for
         self._sent = 0          # for expect_progress: the bytes sent before, and its seconds
         self._patience = 0.0
+        self._asking = False    # its request counts for the limit of its client
         self.ident = context.register(self)
         self.role = role
         try:
@@ -110,6 +111,20 @@ class Connection:
             self.context.unregister(self)
 
     # What roles ask for.
+
+    def begin_request(self) -> bool:
+        """Count a request for the limit of its client; False if that has too many."""
+        peers = self.context.peers
+        if peers is None or not self.counted:
+            return True
+        self._asking = peers.begin(self.counted)
+        return self._asking
+
+    def end_request(self) -> None:
+        """The request is not under way any more; no effect if none was counted."""
+        if self._asking and self.context.peers is not None:
+            self.context.peers.end(self.counted)
+        self._asking = False
 
     def expect(self, seconds: float, why: str) -> None:
         """Set the one deadline: something must happen within `seconds`, else the role hears `why`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Callable, Deque, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Callable, Deque, Optional, Set, Tuple
 
 from lwsws.core.connection import Connection
 from lwsws.core.peers import Peers
@@ -17,6 +17,9 @@ from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.wire.dates import format_date
 from lwsws.wire.http1_request import Limits as RequestLimits
+
+if TYPE_CHECKING:
+    from lwsws.net.programs import Programs
 
 # What the spec and the original use when the configuration says nothing, in seconds.
 TIMEOUT = 5
@@ -49,7 +52,7 @@ class Context:
 
     __slots__ = ("reactor", "workers", "limits", "connections", "onward", "accepted", "unfinished",
                  "counts", "peers", "winding_down", "stopping", "connection_gone", "wall_clock",
-                 "_date_second", "_date_field", "_flushes")
+                 "_date_second", "_date_field", "_flushes", "_programs")
 
     def __init__(self, reactor: Reactor, workers: Workers, limits: Limits,
                  wall_clock: Callable[[], float] = time.time) -> None:
@@ -72,6 +75,7 @@ class Context:
         self.connection_gone: Optional[Callable[[], None]] = None
         self.wall_clock = wall_clock
         self._flushes: Deque[Callable[[], int]] = deque()
+        self._programs: Optional[Programs] = None   # until there is the first one
         self._date_second = -1
         self._date_field = b""
 
@@ -79,6 +83,25 @@ class Context:
     def refused(self) -> int:
         """How many connections were closed because their client had too many, or too many requests."""
         return 0 if self.peers is None else self.peers.refused
+
+    @property
+    def programs(self) -> Programs:
+        """The programs that handlers have started."""
+        if self._programs is None:
+            # Imported here: few servers run programs.
+            from lwsws.net.programs import Programs
+            self._programs = Programs(self.reactor)
+        return self._programs
+
+    @property
+    def program_counts(self) -> Tuple[int, int]:
+        """How many programs were started, and how many of them are there now."""
+        return (0, 0) if self._programs is None else (self._programs.started, self._programs.alive)
+
+    def end_programs(self) -> None:
+        """End all programs, and wait for that; when the server ends."""
+        if self._programs is not None:
+            self._programs.close()
 
     def date_field(self) -> bytes:
         """The serialized Date field of this second (RFC 9110 6.6.1)."""

@@ -12,6 +12,7 @@ is finished, the http role holds the body back.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, List, Optional, Protocol, Sequence, Tuple
 
 from lwsws.net.output import FileSlice
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from lwsws.core.vhost import HeaderSet, MountPoint, Vhost
 
 Field = Tuple[str, str]
+
+# Seconds a handler may take to begin its answer, and for each next part of it, unless it says otherwise.
+RESPONSE_TIMEOUT = 60.0
+# The patience with a handler that has time limits of its own.
+UNLIMITED = math.inf
+
+# How often one request may be answered as another one; after that the programs send it in circles.
+MAX_RESTARTS = 10
 
 
 class HttpError(Exception):
@@ -75,18 +84,23 @@ class Responder(Protocol):
     def upgraded(self, exchange: Exchange, role: Role) -> None:
         """The answer is a 101 and queued; `role` shall take over."""
 
+    def restarted(self, exchange: Exchange) -> None:
+        """The exchange has another request: find a handler for that one."""
+
 
 class Exchange:
     """One request and its answer; used on the reactor thread only."""
 
-    __slots__ = ("role", "conn", "request", "vhost", "mount", "headers", "secure", "path", "rest", "user",
-                 "consumer", "status", "started", "finished", "keep_alive", "cacheable", "body_bytes",
-                 "body_paused", "_left", "_chunked", "_bodiless", "_body_start", "payload", "known")
+    __slots__ = ("role", "conn", "request", "asked", "vhost", "mount", "headers", "secure", "path", "rest",
+                 "user", "consumer", "status", "started", "finished", "keep_alive", "cacheable", "body_bytes",
+                 "body_paused", "patience", "dated", "closes", "payload", "known", "_left", "_chunked",
+                 "_bodiless", "_body_start", "_restarts")
 
     def __init__(self, role: Responder, request: Request, vhost: Vhost, secure: bool) -> None:
         self.role = role
         self.conn = role.conn
         self.request = request
+        self.asked = request        # what the client has sent, also when `request` has become another one
         self.vhost = vhost
         self.mount: Optional[MountPoint] = None
         self.headers: HeaderSet = vhost.headers
@@ -96,6 +110,11 @@ class Exchange:
         self.user: Optional[str] = None
         self.consumer: Optional[Consumer] = None
         self.body_paused = False
+        # Seconds without progress until the role answers in the handler's place, or breaks the answer off;
+        # or UNLIMITED.
+        self.patience = RESPONSE_TIMEOUT
+        self.dated = False          # set by a handler whose fields have the Date of somebody else
+        self.closes = False         # set by who wants the connection to end with this answer
         self.status = 0
         self.started = False
         self.finished = False
@@ -108,6 +127,7 @@ class Exchange:
         self._chunked = False
         self._bodiless = False
         self._body_start = 0        # where in the output stream the body begins
+        self._restarts = 0
 
     # What handlers may ask.
 
@@ -120,6 +140,12 @@ class Exchange:
     def peer(self) -> str:
         """The address of the client."""
         return self.conn.peer
+
+    @property
+    def local_address(self) -> Tuple[str, int]:
+        """The address and port that the client has connected to; ("unix", 0) on a unix socket."""
+        name = self.conn.transport.sock.getsockname()
+        return (name[0], name[1]) if isinstance(name, tuple) else ("unix", 0)
 
     @property
     def closed(self) -> bool:
@@ -135,6 +161,12 @@ class Exchange:
     def body_sent(self) -> int:
         """Bytes of the body that the kernel has taken so far."""
         return max(0, min(self.body_bytes, self.conn.transport.bytes_sent - self._body_start))
+
+    def enter(self, mount: MountPoint) -> None:
+        """The exchange belongs to `mount`, which its path is below."""
+        self.mount = mount
+        self.headers = mount.headers
+        self.rest = self.path[len(mount.prefix):]
 
     # The request body.
 
@@ -156,9 +188,11 @@ class Exchange:
 
     # The answer.
 
-    def respond(self, status: int, fields: List[Field], body: bytes = b"") -> None:
-        """Answer with `status`, `fields` and the whole of `body`, in one write."""
-        head = self._head(status, fields, len(body))
+    def respond(self, status: int, fields: List[Field], body: bytes = b"",
+                reason: Optional[str] = None) -> None:
+        """Answer with `status`, `fields` and the whole of `body`, in one write; `reason` is the phrase of the
+        status line, None for the usual one."""
+        head = self._head(status, fields, len(body), reason)
         self._left = 0
         if self._bodiless:
             self.payload = head
@@ -180,12 +214,50 @@ class Exchange:
         self.conn.transport.write(known.payload)
         self.finish()
 
-    def start(self, status: int, fields: List[Field], length: Optional[int], more: bool = False) -> None:
+    def interim(self, status: int, fields: List[Field]) -> None:
+        """Send an interim answer, which is below 200; nothing to an HTTP/1.0 client (RFC 9110 15.2), nor once
+        the answer has begun."""
+        if not self.started and not self.closed and self.request.version != "1.0":
+            self.conn.transport.write(response_head(status, fields))
+
+    def restart(self, request: Request) -> None:
+        """Answer as if the client had sent `request`, which has no body (RFC 3875 6.2.2).  HttpError if that
+        goes round in circles; LocalProtocolError if the answer has begun."""
+        if self.started:
+            raise LocalProtocolError("a second answer to one request")
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise HttpError(508, "this leads round in circles")
+        self.consumer = None
+        self.body_paused = False
+        self.request = request
+        self.path, self.rest = request.path, ""
+        self.mount, self.user = None, None
+        self.headers = self.vhost.headers
+        self.role.restarted(self)
+
+    @property
+    def may_keep_alive(self) -> bool:
+        """Whether the connection could serve another request if the answer began now."""
+        return self.role.may_keep_alive(self)
+
+    def pass_on(self, status: int, payload: bytes, body_bytes: int) -> None:
+        """Answer with `payload`, a whole answer to an HTTP/1.1 request as another one got it, of which
+        `body_bytes` are the body; only if `may_keep_alive`."""
+        self.status = status
+        self.payload = payload
+        self.body_bytes = body_bytes
+        self.started = self.keep_alive = True
+        self.conn.transport.write(payload)
+        self.finish()
+
+    def start(self, status: int, fields: List[Field], length: Optional[int], more: bool = False,
+              reason: Optional[str] = None) -> None:
         """Send the head of an answer whose body of `length` bytes follows; None if that is not known yet.
 
-        `more` says that a file follows at once, so that head and file may share a packet.
+        `more` says that a file follows at once, so that head and file may share a packet; `reason` as above.
         """
-        head = self._head(status, fields, length)
+        head = self._head(status, fields, length, reason)
         self._left = 0 if self._bodiless else length
         self._body_start = self.conn.transport.bytes_sent + self.conn.transport.size + len(head)
         self.conn.transport.write(head, more=more and not self._bodiless)
@@ -239,7 +311,8 @@ class Exchange:
             raise LocalProtocolError(f"answer is {size - self._left} bytes longer than its Content-Length")
         self._left -= size
 
-    def _head(self, status: int, fields: List[Field], length: Optional[int]) -> bytes:
+    def _head(self, status: int, fields: List[Field], length: Optional[int],
+              reason: Optional[str] = None) -> bytes:
         """Decide framing and the fate of the connection, and serialize the head."""
         if self.started:
             raise LocalProtocolError("a second answer to one request")
@@ -268,6 +341,7 @@ class Exchange:
                 fields.append(("Connection", "close"))
         elif request.version == "1.0":
             fields.append(("Connection", "keep-alive"))
-        head = response_head(status, fields, self.conn.context.date_field() + headers.fixed)
+        fixed = headers.fixed if self.dated else self.conn.context.date_field() + headers.fixed
+        head = response_head(status, fields, fixed, reason)
         self.started = True
         return head

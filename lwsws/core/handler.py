@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class Handler:
     """Base of all handlers."""
 
+    is_live = False
+    """Whether each answer is a new one, so that only the way to this handler may be remembered."""
+
     def begin(self, exchange: Exchange) -> None:
         """Answer `exchange`, now or later; HttpError says what to answer instead."""
         raise NotImplementedError

@@ -48,6 +48,10 @@ class Protocol:
     def init(self, vhost: ProtocolVhost, options: Options) -> None:
         """Before anything else, once; OptionError says that it cannot work like this."""
 
+    def mounted(self, mountpoint: str, options: Options) -> None:
+        """After init(), for each mount with the origin callback://NAME that leads here, with its `pmo`;
+        OptionError says that the mount cannot work like this."""
+
     def destroy(self) -> None:
         """After everything else, once: the server ends."""
 

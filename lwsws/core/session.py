@@ -36,6 +36,10 @@ class Fields(typing.Protocol):
     def all(self, name: str) -> List[str]:
         """All values of `name`."""
 
+    @property
+    def items(self) -> List[Tuple[str, str]]:
+        """All of them, names and values as they were sent, as latin-1 text; not to be changed."""
+
 
 class HttpRequest(typing.Protocol):
     """The head of a request."""
@@ -43,6 +47,14 @@ class HttpRequest(typing.Protocol):
     @property
     def method(self) -> str:
         """GET, POST and so on."""
+
+    @property
+    def target(self) -> str:
+        """What was asked for, as it was sent: path and query, nearly always."""
+
+    @property
+    def version(self) -> str:
+        """1.1 or 1.0."""
 
     @property
     def path(self) -> str:
@@ -68,6 +80,14 @@ class PendingCall(typing.Protocol):
         """It shall not come."""
 
 
+class Pool(typing.Protocol):
+    """Worker threads of a plugin's own."""
+
+    def run_blocking(self, fn: Callable[..., Any], *args: Any,
+                     then: Callable[[Any, Optional[Exception]], None]) -> None:
+        """As that of the server, on one of these threads."""
+
+
 class Server(typing.Protocol):
     """What a plugin may ask of the server."""
 
@@ -87,6 +107,15 @@ class Server(typing.Protocol):
     def run_blocking(self, fn: Callable[..., Any], *args: Any,
                      then: Callable[[Any, Optional[Exception]], None]) -> None:
         """As that of sessions, for work that belongs to none: calls `then(result, error)`."""
+
+    def make_pool(self, threads: int, name: str) -> Pool:
+        """At most `threads` threads, called `name`, for work that may wait for long: it shall not keep the
+        server's own workers from looking up names and passwords.  They start when there is work for them."""
+
+    def call_from_thread(self, fn: Callable[[], None]) -> None:
+        """Call `fn` on the reactor's thread, soon.  The one method for other threads: what a thread asks for
+        is done in order, and before `then` is called if it is a worker's.  What `fn` raises is logged; once
+        the server has ended nothing is called."""
 
 
 class Session(typing.Protocol):
@@ -197,6 +226,18 @@ class HttpSession(Session, typing.Protocol):
         """The mount's `auth-mask`."""
 
     @property
+    def secure(self) -> bool:
+        """Whether the client came by TLS."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds that may pass without an answer, or without more of it, before the server ends the session;
+        60 unless it is set to something else."""
+
+    @patience.setter
+    def patience(self, seconds: float) -> None: ...
+
+    @property
     def is_high(self) -> bool:
         """Enough of the answer waits to be sent (256 KiB): go on in http_writable()."""
 
@@ -206,11 +247,13 @@ class HttpSession(Session, typing.Protocol):
     def resume_body(self) -> None:
         """Go on with the request's body."""
 
-    def respond(self, status: int, fields: Sequence[Tuple[str, str]] = (), body: bytes = b"") -> None:
-        """Answer at once.  An error status without a body gets the server's error page."""
+    def respond(self, status: int, fields: Sequence[Tuple[str, str]] = (), body: bytes = b"",
+                reason: Optional[str] = None) -> None:
+        """Answer at once; `reason` is the phrase after the status, None for the usual one.  An error status
+        without a body gets the server's error page."""
 
-    def start(self, status: int, fields: Sequence[Tuple[str, str]] = (),
-              length: Optional[int] = None) -> None:
+    def start(self, status: int, fields: Sequence[Tuple[str, str]] = (), length: Optional[int] = None,
+              reason: Optional[str] = None) -> None:
         """Begin an answer of `length` bytes; None: as many as will be written."""
 
     def write(self, data: bytes) -> None:

@@ -38,9 +38,10 @@ MAX_NAME = 255
 
 
 class HeaderSet:
-    """The constant fields of an answer: `fixed` as bytes, and the names that handlers must not repeat."""
+    """The constant fields of an answer: `fixed` as bytes, all their `names` in lower case, and those that our
+    own handlers must not repeat."""
 
-    __slots__ = ("fixed", "replaces", "fields")
+    __slots__ = ("fixed", "replaces", "names", "fields")
 
     def __init__(self, *groups: Fields) -> None:
         """Later groups win over earlier ones by name; a name repeated within one group is kept."""
@@ -51,7 +52,8 @@ class HeaderSet:
             kept.extend(field for field in group if field[0].lower() not in FRAMING_FIELDS)
         self.fields = tuple(kept)
         self.fixed = fixed_fields(kept)
-        self.replaces: FrozenSet[str] = HANDLER_FIELDS.intersection(name.lower() for name, _ in kept)
+        self.names: FrozenSet[str] = frozenset(name.lower() for name, _ in kept)
+        self.replaces: FrozenSet[str] = HANDLER_FIELDS & self.names
 
 
 class Counts:

@@ -23,7 +23,7 @@ def log_answer(exchange: Exchange, sent: int) -> str:
     access_log = exchange.vhost.access_log
     if access_log is None:
         return ""
-    tail = line_tail(exchange.request, exchange.status, sent)
+    tail = line_tail(exchange.asked, exchange.status, sent)
     access_log.write(exchange.conn.peer, exchange.user or "", tail)
     return tail
 
@@ -32,7 +32,7 @@ def remember(exchange: Exchange, answers: Answers, keepalive: float, tail: str) 
     """Remember the whole answer of `exchange`, where an equal request would get the same; `keepalive` seconds
     are waited for the next request after it, `tail` is the end of its line in the log."""
     request, payload = exchange.request, exchange.payload
-    if request.has_body or payload is None or exchange.context.winding_down:
+    if request.has_body or payload is None or exchange.context.winding_down or request is not exchange.asked:
         return
     if exchange.known is not None and not answers.is_repeated(exchange.known, request.raw):
         return

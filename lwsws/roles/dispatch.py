@@ -33,7 +33,14 @@ def dispatch(exchange: Exchange, misdirected: bool, answers: Answers,
     handler, max_body = find_handler(exchange)
     if reader is not None:
         reader.limit_body(max_body)
+    elif exchange.mount is not None and handler is exchange.mount.handler and handler.is_live:
+        answers.remember_way(request, exchange.vhost, exchange.mount)
     handler.begin(exchange)
+
+
+def dispatch_again(exchange: Exchange) -> None:
+    """The same for an exchange that has another request now."""
+    find_handler(exchange)[0].begin(exchange)
 
 
 def check_policy(exchange: Exchange, misdirected: bool) -> None:
@@ -44,7 +51,7 @@ def check_policy(exchange: Exchange, misdirected: bool) -> None:
         raise HttpError(421, "no site of this name here")
     for word, status, text in exchange.context.limits.reject_keywords:
         if word in (request.headers.get("user-agent") or ""):
-            request.keep_alive = False
+            exchange.closes = True
             exchange.vhost.counts.rejected += 1
             raise HttpError(status, text)
     if request.method not in METHODS:
@@ -59,9 +66,7 @@ def find_handler(exchange: Exchange) -> Tuple[Handler, int]:
     request, vhost = exchange.request, exchange.vhost
     mount = vhost.routes.match(request.path)
     if mount is not None:
-        exchange.mount = mount
-        exchange.headers = mount.headers
-        exchange.rest = request.path[len(mount.prefix):]
+        exchange.enter(mount)
     if asks_for_websocket(request):
         if mount is not None and mount.no_ws_upgrades:
             raise HttpError(403, "no WebSockets here")

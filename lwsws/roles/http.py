@@ -17,10 +17,10 @@ Requests whose answer is remembered by their bytes (core/answers.py) never get t
 
 from __future__ import annotations
 
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 from lwsws import log
-from lwsws.core.answers import Answer
+from lwsws.core.answers import Answer, Way
 from lwsws.core.connection import (
     BODY,
     DRAIN,
@@ -33,11 +33,13 @@ from lwsws.core.connection import (
     Connection,
 )
 from lwsws.core.errorpage import error_page
-from lwsws.core.exchange import Exchange, HttpError
+from lwsws.core.exchange import UNLIMITED, Exchange, HttpError
 from lwsws.core.role import Role
-from lwsws.core.vhost import VhostSet
+from lwsws.core.vhost import Vhost, VhostSet
+from lwsws.roles.body_rate import BodyRate
 from lwsws.roles.completion import HTML, log_answer, refuse, remember
-from lwsws.roles.dispatch import dispatch, serve_error_document
+from lwsws.roles.dispatch import dispatch, dispatch_again, serve_error_document
+from lwsws.roles.probe import probe_later
 from lwsws.roles.remembered import send_remembered
 from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.http1_request import Data, EndOfMessage, Request, RequestReader
@@ -45,9 +47,6 @@ from lwsws.wire.http1_request import Data, EndOfMessage, Request, RequestReader
 # A new connection may wait this many times `timeout-secs` before its first byte, as in the original
 # (10 s by default): browsers open spare connections ahead of need.
 FIRST_FACTOR = 2
-
-# Seconds a handler may take to begin its answer, and for each next part of it.
-RESPONSE_TIMEOUT = 60
 
 # A body that nobody wants is read to its end up to this size, because a new connection costs more.
 DRAIN_LIMIT = 64 * 1024
@@ -58,8 +57,7 @@ READ_AHEAD = 64 * 1024
 # Requests, or pieces of a body, acted on in one turn: a millisecond's work.  A read can hold 1,500 requests.
 EVENTS_PER_TURN = 32
 
-# Deadlines that pass without a word, because no request has been begun.
-UNANSWERED = (FIRST, IDLE, HEAD)
+UNANSWERED = (FIRST, IDLE, HEAD)    # deadlines that pass without a word: no request has been begun
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -68,7 +66,7 @@ class HttpRole(Role):
     """HTTP/1.1 and 1.0, server side (RFC 9110, RFC 9112)."""
 
     __slots__ = ("vhosts", "reader", "exchange", "_request_done", "_flushing", "_advancing", "_peer_eof",
-                 "_closing", "_paused", "_goes_on", "_counted", "_keepalive")
+                 "_closing", "_paused", "_goes_on", "_keepalive", "_body_rate")
 
     def __init__(self, vhosts: VhostSet) -> None:
         self.vhosts = vhosts
@@ -81,8 +79,8 @@ class HttpRole(Role):
         self._closing = False           # no further request after the current one
         self._paused = False
         self._goes_on = False           # call_soon is going to call _go_on
-        self._counted = False           # the request counts for the limit of its client
         self._keepalive = 0.0
+        self._body_rate: Optional[BodyRate] = None      # of the body that is coming
 
     def start(self, conn: Connection) -> None:
         """Wait for the first request."""
@@ -104,6 +102,10 @@ class HttpRole(Role):
                     self._after_remembered(answer, data)
                 if not data or self.conn.transport.closing:
                     return
+                way = self.vhosts.answers.way(data)
+                if way is not None:
+                    self._begin_known(way)
+                    return
             reader = self.reader = RequestReader(self.conn.context.limits.request)
         reader.receive_data(data)
         self._advance()
@@ -111,6 +113,8 @@ class HttpRole(Role):
     def eof_received(self) -> None:
         """The client half-closed: answer what it asked for, then close."""
         self._peer_eof = True
+        if self.exchange is not None and self.exchange.consumer is not None:
+            probe_later(self.exchange)
         if self.reader is not None:
             self.reader.receive_eof()
             self._advance()
@@ -154,7 +158,7 @@ class HttpRole(Role):
         exchange, self.exchange, self.reader = self.exchange, None, None
         if exchange is None:
             return
-        self._count_off()
+        self.conn.end_request()
         if exchange.started and (not exchange.finished or self._flushing):
             log_answer(exchange, exchange.body_sent)
         if exchange.consumer is not None and not exchange.finished:
@@ -194,7 +198,10 @@ class HttpRole(Role):
         try:
             while self.reader is not None and self._takes_event():
                 if not left:
-                    self._go_on_soon()
+                    # The other connections have their turn first (LESSONS 3.39).
+                    if not self._goes_on:
+                        self._goes_on = True
+                        self.conn.context.reactor.call_soon(self._go_on)
                     break
                 event = self.reader.next_event()
                 if event is None:
@@ -203,12 +210,6 @@ class HttpRole(Role):
                 left -= 1
         except RemoteProtocolError as error:
             self._refuse(error)
-
-    def _go_on_soon(self) -> None:
-        """Let the other connections have their turn first (LESSONS 3.39)."""
-        if not self._goes_on:
-            self._goes_on = True
-            self.conn.context.reactor.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._goes_on = False
@@ -229,6 +230,8 @@ class HttpRole(Role):
         exchange = self.exchange
         assert exchange is not None
         if isinstance(event, Data):
+            if self._body_rate is not None:
+                self._body_rate.came(len(event.data))
             if not exchange.finished and exchange.consumer is not None:
                 exchange.consumer.body_received(event.data)
             return
@@ -250,10 +253,7 @@ class HttpRole(Role):
         ahead = reader is not None and reader.buffered > READ_AHEAD + conn.context.limits.request.head_bytes
         if ahead != self._paused:
             self._paused = ahead
-            if ahead:
-                conn.transport.pause_reading()
-            else:
-                conn.transport.resume_reading()
+            (conn.transport.pause_reading if ahead else conn.transport.resume_reading)()
         if self.exchange is None and (self._peer_eof or self._closing) and reader is None:
             conn.close()
         else:
@@ -278,27 +278,53 @@ class HttpRole(Role):
             if conn.deadline.why != DRAIN:
                 conn.expect(limits.timeout, DRAIN)
         elif not self._request_done and exchange.consumer is not None and not exchange.body_paused:
-            conn.expect(limits.timeout, BODY)
+            rate = self._body_rate = self._body_rate or BodyRate()
+            conn.expect(rate.wait(conn.context.reactor.now, limits.timeout, conn.deadline.why == BODY), BODY)
+        elif exchange.patience == UNLIMITED:
+            conn.deadline.clear()
         else:
-            conn.expect_progress(RESPONSE_TIMEOUT, RESPONSE)
+            conn.expect_progress(exchange.patience, RESPONSE)
 
     # One request.
 
     def _begin(self, request: Request) -> None:
         """Make the exchange of `request` and give it to the handler of its mount."""
-        if self.conn.counted and not self._count():
-            return
         vhost, misdirected = self.vhosts.choose(request.host_name)
-        exchange = Exchange(self, request, vhost, self.vhosts.secure)
-        self.exchange = exchange
-        self.conn.counts = vhost.counts
-        self.conn.deadline.clear()
+        exchange = self._make_exchange(request, vhost)
+        if exchange is None:
+            return
         self._request_done = False
+        self._body_rate = None
         if not request.has_body and self.reader is not None:
             self.reader.next_event()
             self._request_done = True
+        body = None if self._request_done else self.reader
+        self._guard(exchange, lambda: dispatch(exchange, misdirected, self.vhosts.answers, body))
+
+    def _begin_known(self, way: Way) -> None:
+        """The same for a request without a body whose mount is remembered."""
+        exchange = self._make_exchange(way.request, way.vhost)
+        if exchange is not None:
+            exchange.enter(way.mount)
+            self._guard(exchange, lambda: way.mount.handler.begin(exchange))
+            self._settle()
+
+    def _make_exchange(self, request: Request, vhost: Vhost) -> Optional[Exchange]:
+        """The exchange of `request`; None if the client has too many under way, which ends the connection."""
+        conn = self.conn
+        if not conn.begin_request():
+            self.reader = None
+            conn.close()
+            return None
+        self.exchange = exchange = Exchange(self, request, vhost, self.vhosts.secure)
+        conn.counts = vhost.counts
+        conn.deadline.clear()
+        return exchange
+
+    def _guard(self, exchange: Exchange, begin: Callable[[], None]) -> None:
+        """Call `begin`, which gives `exchange` to its handler, and answer what that raises."""
         try:
-            dispatch(exchange, misdirected, self.vhosts.answers, None if self._request_done else self.reader)
+            begin()
         except HttpError as error:
             self.fail(exchange, error)
         except RemoteProtocolError:
@@ -306,33 +332,16 @@ class HttpRole(Role):
         except Exception:   # boundary: a fault of a handler ends its exchange only
             import traceback  # costs start-up time, and faults are rare
 
-            log.err(f"conn {self.conn.ident}: {request.method} {exchange.path!r}: handler failed\n"
+            log.err(f"conn {self.conn.ident}: {exchange.request.method} {exchange.path!r}: handler failed\n"
                     + traceback.format_exc())
             self.fail(exchange, HttpError(500))
-
-    def _count(self) -> bool:
-        """Count the request for its client; if that has too many, close the connection and return False."""
-        conn = self.conn
-        if conn.context.peers is None or conn.context.peers.begin(conn.counted):
-            self._counted = True
-            return True
-        self.reader = None
-        conn.close()
-        return False
-
-    def _count_off(self) -> None:
-        """The request is not under way any more."""
-        if self._counted:
-            self._counted = False
-            if self.conn.context.peers is not None:
-                self.conn.context.peers.end(self.conn.counted)
 
     # What exchanges ask (Responder).
 
     def may_keep_alive(self, exchange: Exchange) -> bool:
         """Both sides must be complete, or the rest of the body short, and nobody wants to close."""
-        request = exchange.request
-        if not request.keep_alive or self._closing or self.conn.context.winding_down:
+        request = exchange.asked
+        if not request.keep_alive or exchange.closes or self._closing or self.conn.context.winding_down:
             return False
         if self._request_done:
             return True
@@ -355,12 +364,16 @@ class HttpRole(Role):
         """Log the exchange, and let `role` have the connection with all that came behind the request."""
         log_answer(exchange, 0)
         reader, self.reader, self.exchange = self.reader, None, None
-        self._count_off()
+        self.conn.end_request()
         if self._paused:
             self.conn.transport.resume_reading()
         self.conn.switch_role(role, b"" if reader is None else reader.leftover())
         if self._peer_eof and not self.conn.transport.closing:
             self.conn.role.eof_received()
+
+    def restarted(self, exchange: Exchange) -> None:
+        """Find a handler for the request that the exchange has now."""
+        self._guard(exchange, lambda: dispatch_again(exchange))
 
     def fail(self, exchange: Exchange, error: HttpError) -> None:
         """Answer with an error page, or abort an answer that has begun: never a false end."""
@@ -386,8 +399,7 @@ class HttpRole(Role):
     def _answered(self, exchange: Exchange) -> None:
         """The answer is on its way: log it, remember it, go on to the next request or close."""
         self._flushing = False
-        if self._counted:
-            self._count_off()
+        self.conn.end_request()
         mount, vhost = exchange.mount, exchange.vhost
         self._keepalive = mount.keepalive if mount is not None else vhost.keepalive
         tail = log_answer(exchange, exchange.body_bytes)

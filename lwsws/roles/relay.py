@@ -145,16 +145,18 @@ class FarEnd:
 class RelayRole(Role):
     """Copies between the client and a connected transport."""
 
-    __slots__ = ("up", "down", "label", "_far", "_far_transport", "_half_closed")
+    __slots__ = ("up", "down", "label", "_far", "_far_transport", "_first", "_half_closed")
 
     up: Direction
     down: Direction
     _far: FarEnd
 
-    def __init__(self, far: Transport, label: str) -> None:
-        """`far` belongs to the relay from `start` on, started or not; `label` names it in the log."""
+    def __init__(self, far: Transport, label: str, first: bytes = b"") -> None:
+        """`far` belongs to the relay from `start` on, started or not; `label` names it in the log.  `first`
+        was read from it already."""
         self.label = label
         self._far_transport = far
+        self._first = first
         self._half_closed: Optional[Timer] = None
 
     def start(self, conn: Connection) -> None:
@@ -169,6 +171,9 @@ class RelayRole(Role):
         self.down = Direction(far.transport, conn, patience)
         if conn.transport.size:     # of an earlier role
             conn.expect_progress(patience, SEND)
+        if self._first:
+            self.down.received(self._first)
+            self._first = b""
         try:
             far.transport.start()
             conn.transport.resume_reading()

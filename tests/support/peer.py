@@ -25,7 +25,8 @@ from lwsws.core.routing import Routes
 from lwsws.core.vhost import MountPoint, VhostSet
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
-from lwsws.server.build import Shared, Site, build, build_limits, build_mount
+from lwsws.server.build import Shared, Site, build, build_limits
+from lwsws.server.mounts import build_mount
 from tests.support.clock import ManualClock
 
 # Passes of the reactor after which nothing more can be going on by itself.
@@ -87,7 +88,7 @@ class Bench:
         vhost = self.vhosts().default
         extra = MountPoint(prefix, handler, vhost.headers, vhost.keepalive, max_body)
         config, shared = self.config.vhosts[0], Shared(self.reactor)
-        configured = [build_mount(mount, config, (), shared) for mount in config.mounts]
+        configured = [build_mount(mount, config, self.config.globals, (), shared) for mount in config.mounts]
         vhost.routes = Routes([extra, *configured])
 
     def vhosts(self) -> VhostSet:
@@ -128,6 +129,7 @@ class Bench:
         for peer in self._peers:
             peer.sock.close()
         self.workers.stop(timeout=5)
+        self.context.end_programs()
         for access_log in self.site.access_logs:
             access_log.close()
         self.reactor.close()
