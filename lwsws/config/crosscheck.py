@@ -7,15 +7,13 @@ changed in the configuration.
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
 
+from lwsws.config.crosscheck_mount import one_mount
 from lwsws.config.crosscheck_vhost import Keys, one_vhost, useless
-from lwsws.config.keys import KEYS, SERVED_ORIGINS, SPOKEN_ALPN
-from lwsws.config.kinds import LATER
-from lwsws.config.model import NOWHERE, Config, Fault, MountConfig, Position, VhostConfig
+from lwsws.config.keys import SERVED_ORIGINS, SPOKEN_ALPN
+from lwsws.config.model import NOWHERE, Config, Fault, MountConfig, VhostConfig
 from lwsws.config.report import fault_at
-
-NOT_YET = "not served by this version yet"
 
 IPV4, IPV6 = "IPv4", "IPv6"
 # Addresses that stand for all interfaces.
@@ -72,6 +70,8 @@ def crosscheck(config: Config) -> List[Fault]:
         faults.extend(_place(vhost))
         faults.extend(one_vhost(vhost))
         faults.extend(_mountpoints(vhost))
+        for mount in vhost.mounts:
+            faults.extend(one_mount(mount, vhost))
     faults.extend(_names(config.vhosts))
     faults.extend(_listeners(config.vhosts))
     faults.extend(_receptions(config.vhosts))
@@ -220,25 +220,15 @@ def _fallback(vhost: VhostConfig) -> Tuple[object, ...]:
     return vhost.listen_accept_role, vhost.listen_accept_protocol, vhost.fallback_wait, protocols
 
 
-# What is no fault, but not done.
+# What is no fault, but cannot be had.
 
 
 def pending(config: Config) -> List[Fault]:
-    """One remark for each key and kind of origin that takes effect in a later version only, and for what is
-    asked for and cannot be had."""
-    remarks = _not_served("global", config.globals.path, config.globals.positions)
-    for vhost in config.vhosts:
-        remarks += _not_served("vhost", vhost.path, vhost.positions)
-        for mount in vhost.mounts:
-            remarks += _not_served("mount", mount.path, mount.positions)
-            if mount.origin.kind not in SERVED_ORIGINS:
-                remarks.append(fault_at(mount, "origin", f"{mount.origin.scheme}:// is {NOT_YET}"))
+    """One remark for each kind of thing that is asked for and cannot be had here."""
+    mounts = [mount for vhost in config.vhosts for mount in vhost.mounts]
+    remarks = [fault_at(mount, "origin", f"{mount.origin.scheme}:// is not served by this version")
+               for mount in mounts if mount.origin.kind not in SERVED_ORIGINS]
     return remarks + _unspoken_alpn(config)[:1] + _fixed_ciphers(config)[:1]
-
-
-def _not_served(level: str, path: str, positions: Mapping[str, Position]) -> List[Fault]:
-    return [Fault(position, f"{path}.{name}", f"is {NOT_YET}", False)
-            for name, position in positions.items() if KEYS[level][name].served == LATER]
 
 
 def _unspoken_alpn(config: Config) -> List[Fault]:

@@ -77,9 +77,6 @@ def _tls_client(vhost: VhostConfig) -> Iterator[Fault]:
             keys: Keys = (("client-ssl-key", vhost.client_ssl_key),)
             yield from useless(vhost, keys, 'without "client-ssl-cert"')
         return
-    for mount in vhost.mounts:
-        if mount.origin.kind == "proxy" and mount.origin.scheme == "https":
-            yield fault_at(mount, "origin", 'an https:// origin needs "enable-client-ssl": "1" in its vhost')
     keys = (("client-ssl-cert", vhost.client_ssl_cert), ("client-ssl-key", vhost.client_ssl_key),
             ("client-ssl-ca", vhost.client_ssl_ca), ("client-ssl-ciphers", vhost.client_ssl_ciphers),
             ("client-tls13-ciphers", vhost.client_tls13_ciphers),

@@ -10,7 +10,8 @@ import sys
 from typing import Iterator, Tuple
 
 from lwsws.config import kinds
-from lwsws.config.keys import GLOBAL, MOUNT, PROTOCOL, VHOST
+from lwsws.config.keys import GLOBAL, VHOST
+from lwsws.config.keys_mount import MOUNT, PROTOCOL
 from lwsws.config.kinds import Key, Topics
 from lwsws.config.report import default_words
 from lwsws.config.sources import LEFTOVER_ENDINGS
@@ -77,8 +78,7 @@ A fault after which the server could not do what is meant (no port, no origin, a
 from starting. Others (an unknown key, a number out of range) are warnings at start, and the key is left out
 or has its default; for `lwsws -t` they are errors.
 
-Under "differs" stands what is not as in the original lwsws. Keys marked *not served yet* are read and
-checked, and take effect in a later version.
+Under "differs" stands what is not as in the original lwsws.
 """
 
 MOUNT_INTRODUCTION = """\
@@ -89,10 +89,11 @@ What answers depends on the beginning of its `origin`:
 |---|---|
 | `file:///var/www/site` | serves the files below that directory |
 | `>https://host/path` | redirects there; `>http://`, `^http://` and `^https://` work alike |
-| `cgi:///path/program` | runs the program (not served yet) |
-| `http://host:port/path`, `https://...` | passes the request on to that server (not served yet) |
-| `http://+/path/of.sock:/path` | the same, through a unix socket (not served yet) |
+| `cgi:///path/program` | runs the program, or the programs in a directory, see [cgi.md](cgi.md) |
+| `http://host:port/path`, `https://...` | passes the request on to that server, see [proxy.md](proxy.md) |
+| `http://+/path/of.sock:/path` | the same, through a unix socket; `http://+@name:/path` an abstract one |
 | `callback://name` | hands it to a protocol of the vhost's `ws-protocols`, see [plugins.md](plugins.md) |
+| `callback://wsgi` | calls a Python application, see [wsgi.md](wsgi.md) |
 """
 
 PROTOCOL_INTRODUCTION = """\
@@ -117,6 +118,7 @@ BUNDLED_OPTIONS = """
 | `lws-echo` | | none |
 | `raw-proxy` | `onward` | who takes over: `ipv4:address:port`, `ipv6:[address]:port`, `unix:/path` |
 | `raw-test` | | none |
+| `wsgi` | | none; what it runs says the `pmo` of the mount: `app`, `path`, `chdir` |
 """
 
 SECTIONS: Tuple[Tuple[str, str, Topics], ...] = (
@@ -174,7 +176,7 @@ def _default(key: Key) -> str:
 
 
 def _time(key: Key) -> str:
-    return {kinds.LATER: "; *not served yet*", kinds.NEVER: "; *no effect*"}.get(key.served, "")
+    return "; *no effect*" if key.served == kinds.NEVER else ""
 
 
 if __name__ == "__main__":

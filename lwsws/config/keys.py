@@ -8,42 +8,34 @@
 Each is a list of topics, each with its keys.  The loader reads, checks and names keys by this
 table alone, docs/configuration.md is printed from it (document.py), and the record of model.py has
 a field for each key that has an effect.  The columns are those of `Key` in kinds.py, and values.py
-has the function that reads a value of each kind.  A key that is parsed but not served yet is
-LATER: take that word away when it is.
+has the function that reads a value of each kind.
 """
 
 from __future__ import annotations
 
 from typing import Dict
 
+from lwsws.config.keys_mount import MOUNT, OURS, PROTOCOL
 from lwsws.config.kinds import (
     ADDRESSES,
     ANYTHING,
     BOOL,
-    CHOICE,
     COUNT,
     FLAGS,
     HEADERS,
     HOUR,
-    INDEX,
     KEYWORDS,
-    LATER,
     LIST,
     MAX_ID,
     MAX_SIZE,
-    MOUNTPOINT,
     NAME,
     NEVER,
     NUMBER,
-    ORIGIN,
     OWNER,
-    PAIRS,
     PATH,
-    SUFFIXES,
     SWITCH,
     TEXT,
     TEXTS,
-    TYPES,
     URI,
     VALUE,
     YEAR,
@@ -53,12 +45,10 @@ from lwsws.config.kinds import (
 from lwsws.config.model import DEFAULT_FALLBACK_WAIT, DEFAULT_MAX_BODY, MAX_PROCESSES
 
 # The kinds of origin that this version serves.
-SERVED_ORIGINS = ("file", "redirect", "callback")
+SERVED_ORIGINS = ("file", "redirect", "callback", "cgi", "proxy")
 
 # What is spoken here of the names of RFC 7301 6 for HTTP.
 SPOKEN_ALPN = ("http/1.1", "http/1.0")
-
-OURS = "Not in the original."
 
 # Whom the limits count as one: an IPv6 network gives a client as many addresses as it likes.
 ONE_CLIENT = "one client address (of IPv6: one /64) in each process"
@@ -260,8 +250,7 @@ VHOST: Topics = (
             differs="Not together with `client-cert-required`, which it would undo."),
     )),
     ("TLS as a client, for proxy mounts", (
-        Key("enable-client-ssl", BOOL, False, "Needed for mounts whose origin is https://.", '"1"',
-            served=LATER),
+        Key("enable-client-ssl", BOOL, False, "Needed for mounts whose origin is https://.", '"1"'),
         Key("client-ssl-cert", PATH, "", "Certificate to show to the origin (PEM).",
             '"/etc/lwsws/client.crt"'),
         Key("client-ssl-key", PATH, "", "Private key of that certificate (PEM), without password.",
@@ -312,108 +301,6 @@ VHOST: Topics = (
         Key("quic-mtu", ANYTHING, None, "QUIC setting.", '"1200"', served=NEVER),
         Key("quic-preferred-addresses", ANYTHING, None, "QUIC setting.", '"1"', served=NEVER),
         Key("dht", ANYTHING, None, "Distributed hash table.", "[]", served=NEVER),
-    )),
-)
-
-MOUNT: Topics = (
-    ("Where and what", (
-        Key("mountpoint", MOUNTPOINT, None,
-            "The path from which on the mount answers; the longest one that fits a request wins.",
-            '"/"', default_text="required", strict=True,
-            differs="A slash at its end does no harm; in the original such a mount served its root only."),
-        Key("origin", ORIGIN, None,
-            "What answers: files (file://), a redirect (>http://, >https://), a program (cgi://), another "
-            "server (http://, https://) or a plugin (callback://).",
-            '"file:///var/www/warmcat.com"', default_text="required", strict=True,
-            differs="^http:// and ^https://, as the specification writes redirects, work as well."),
-        Key("default", INDEX, "index.html", 'The file that stands for a directory; "/" means the default.',
-            '"index.html"'),
-        Key("exact-match", BOOL, False, "Answer for the mountpoint alone, not for what lies below it.",
-            '"1"'),
-        Key("append-path", BOOL, False, "Redirects: add the rest of the path to the target.", '"1"',
-            differs="The query is kept as well."),
-        Key("headers", HEADERS, (),
-            "Headers for the answers of this mount; they replace those of the vhost with the same name.",
-            '[{"X-Frame-Options": "SAMEORIGIN"}]'),
-        Key("keepalive-timeout", NUMBER, None, "Like the vhost's, after a request to this mount.",
-            '"5"', aliases=("keeplive-timeout", "keepalive_timeout"), low=1, high=YEAR, unit="seconds",
-            default_text="the vhost's"),
-        Key("max-body", NUMBER, None, "Like the vhost's, for requests to this mount.",
-            '"1048576"', high=MAX_SIZE, unit="bytes", default_text="the vhost's", differs=OURS),
-        Key("basic-auth", PATH, "",
-            "File of users and passwords, one user:password in a line; only these get in.  Use it with TLS "
-            "only.  WebSockets are not guarded by mounts, see the option of the same name in Protocols.",
-            '"/var/www/balogins-private"',
-            differs="Passwords may be hashed, `lwsws passwd` writes such lines."),
-        Key("auth-mask", NUMBER, 0, "A number handed to callback protocols.", '"1"'),
-        Key("no-ws-upgrades", BOOL, False, "Refuse WebSockets below this mountpoint.", '"1"',
-            differs="Had no effect in the original."),
-    )),
-    ("Files", (
-        Key("extra-mimetypes", TYPES, (),
-            'Media types for further suffixes; "*" stands for all others, and an empty type sends no '
-            "Content-Type.", '{".zip": "application/zip"}',
-            differs="Unknown suffixes get 415 as the specification says; newer originals send octet-stream."),
-        Key("follow-symlinks", CHOICE, "inside",
-            'Links: "inside" follows those that stay below the origin, "yes" all, "no" none.',
-            '"inside"', choices=("inside", "yes", "no"),
-            differs="Not in the original, which follows all."),
-        Key("dotfiles", BOOL, False,
-            "Serve files and directories whose name begins with a dot; .well-known always is.", '"1"',
-            differs="Not in the original, which serves them."),
-        Key("cache-max-age", NUMBER, 0, "How long clients may keep the content; with `cache-reuse` only.",
-            '"60"', unit="seconds"),
-        Key("cache-reuse", BOOL, False,
-            "Allow clients to keep the content at all; otherwise it is sent with no-store.", '"1"'),
-        Key("cache-revalidate", BOOL, False, "Clients must ask whether it changed once its age is reached.",
-            '"1"'),
-        Key("cache-intermediaries", BOOL, False, "Caches on the way may keep it too.", '"1"'),
-        Key("cache-no", BOOL, False,
-            "Clients may keep it but must ask each time whether it changed (no-cache).", '"1"'),
-        Key("interpret", SUFFIXES, (), "Files of this suffix go through this protocol plugin.",
-            '{".shtml": "protocol-lws-messageboard"}'),
-    )),
-    ("Programs and plugins", (
-        Key("cgi-timeout", NUMBER, 5, "How long a program may run without ending.",
-            '"30"', low=1, high=YEAR, unit="seconds", served=LATER),
-        Key("cgi-env", PAIRS, (), "Further environment variables for the program.",
-            '[{"CGIT_CONFIG": "/etc/cgitrc/site"}]', served=LATER),
-        Key("cgi-chroot", PATH, "", "Directory that the program is confined to.", '"/srv/cgi"', served=LATER),
-        Key("cgi-chdir", PATH, "", "Directory that the program is started in.",
-            '"/var/www/cgi-bin"', served=LATER),
-        Key("pmo", PAIRS, (), "Per-mount options for the plugin of a callback:// origin.",
-            '[{"myname": "myvalue"}]'),
-    )),
-    ("Of the original, without effect here", (
-        Key("protocol", ANYTHING, None, "Parsed and ignored by the original as well.",
-            '"http"', served=NEVER),
-        Key("interceptor-path", ANYTHING, None, "Login page, where the original was built with JOSE.",
-            '"/login"', served=NEVER),
-    )),
-)
-
-PROTOCOL: Topics = (
-    ("Options that the server looks at", (
-        Key("status", TEXT, "", 'Customary, "ok"; without effect, but it keeps the object from being empty.',
-            '"ok"'),
-        Key("default", BOOL, False, "Use this protocol for WebSocket clients that name no subprotocol.",
-            '"1"'),
-        Key("raw", BOOL, False,
-            "Use this protocol for raw connections where `listen-accept-protocol` is not given.", '"1"'),
-        Key("basic-auth", PATH, "",
-            "File of users and passwords, asked for before the upgrade, as on a mount.",
-            '"/var/www/balogins-private"'),
-        Key("allowed-origins", TEXTS, (), "Web origins whose pages may connect; \"self\" is the "
-            "host and port of the request itself.  All if not given.", '["self", "https://warmcat.com"]',
-            differs="Not in the original, which asks nobody."),
-        Key("max-message", NUMBER, 1 << 20,
-            "Longest message that a WebSocket client may send, once decompressed; a longer one ends the "
-            "session with close code 1009.", '"65536"', low=1, high=MAX_SIZE, unit="bytes", differs=OURS,
-            default_text="1048576, unless the protocol has its own"),
-        Key("max-fragments", NUMBER, 131072, "Most fragments that one message may come in.", '"1024"',
-            low=1, differs=OURS),
-        Key("deflate", BOOL, True, "Compress messages for clients that can do it (permessage-deflate).",
-            '"0"', differs="The original never does."),
     )),
 )
 

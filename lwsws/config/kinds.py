@@ -27,11 +27,12 @@ KEYWORDS = "words and answers"
 MOUNTPOINT = "mountpoint"
 INDEX = "file name in the mount"
 ORIGIN = "origin"
+ORIGINS = "origins"
 LIST = "list of objects"
 ANYTHING = "anything"
 
-# When a key takes effect: in this version, in a later one, or never here.
-NOW, LATER, NEVER = "now", "later", "never"
+# Whether a key takes effect, or never does here.
+NOW, NEVER = "now", "never"
 
 MAX_INT = 2**31 - 1
 MAX_ID = 2**32 - 2

@@ -104,6 +104,14 @@ class MountConfig(NamedTuple):
     cgi_timeout: int = 5
     cgi_chroot: str = ""
     cgi_chdir: str = ""
+    cgi_limit: int = 64
+    more_origins: Tuple[Origin, ...] = ()
+    proxy_keep_host: bool = False
+    proxy_forwarded_from: Tuple[str, ...] = ()
+    proxy_rewrite_links: bool = True
+    proxy_connect_timeout: int = 5
+    proxy_timeout: int = 15
+    proxy_idle_timeout: int = 60
     where: Position = NOWHERE
     path: str = ""
     positions: Mapping[str, Position] = NO_POSITIONS

@@ -76,6 +76,8 @@ def _value(key: Key, value: Any) -> Any:
         return _without_password(value)
     if key.kind == kinds.KEYWORDS:
         return [{word: f"{status} {text}".strip()} for word, status, text in value]
+    if key.kind == kinds.ORIGINS:
+        return [_without_password(origin) for origin in value]
     if key.kind == kinds.COUNT and value == 0:
         return "auto"
     if key.kind == kinds.PAIRS:

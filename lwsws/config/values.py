@@ -50,7 +50,7 @@ _SCALARS = (jsonc.STRING, jsonc.NUMBER)
 _MEMBER = Key("", kinds.TEXT, "", "", '"some text"')
 
 Keywords = Tuple[Tuple[str, int, str], ...]
-Value = Union[str, int, Pairs, Tuple[str, ...], Keywords, Origin]
+Value = Union[str, int, Pairs, Tuple[str, ...], Keywords, Origin, Tuple[Origin, ...]]
 
 
 def read(key: Key, nodes: Sequence[Node], path: str, report: Report) -> Optional[Value]:
@@ -259,6 +259,11 @@ def _texts(entry: Entry, nodes: Sequence[Node]) -> Tuple[str, ...]:
     return tuple(text for text in found if text)
 
 
+def _origins(entry: Entry, nodes: Sequence[Node]) -> Tuple[Origin, ...]:
+    found = (_origin(entry, node) for node in _flat(nodes))
+    return tuple(origin for origin in found if origin)
+
+
 def _addresses(entry: Entry, nodes: Sequence[Node]) -> Tuple[str, ...]:
     from ipaddress import ip_network  # for a rare key only; takes longer to import than a config to load
     addresses = []
@@ -387,6 +392,7 @@ COLLECTED: Dict[str, Callable[[Entry, Sequence[Node]], Optional[Value]]] = {
     kinds.FLAGS: _flags,
     kinds.TEXTS: _texts,
     kinds.ADDRESSES: _addresses,
+    kinds.ORIGINS: _origins,
     kinds.PAIRS: _pairs,
     kinds.HEADERS: _headers,
     kinds.SUFFIXES: _suffixes,

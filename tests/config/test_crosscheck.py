@@ -180,16 +180,14 @@ def test_what_does_not_go_with_a_passed_socket(keys: Dict[str, Any], path: str, 
     assert (fault.path, fault.fatal) == (f"vhosts[0].{path}", fatal)
 
 
-def test_pending_names_what_is_not_served_yet() -> None:
+def test_pending_names_what_is_not_served() -> None:
     loaded = parse_text("""{ "global": { "sandbox": "1", "timeout-secs": 4, "init-ssl": "yes" },
       "vhosts": [ { "port": 443, "host-ssl-cert": "/c", "enable-client-ssl": "1", "mounts": [
-        { "mountpoint": "/", "origin": "file:///x", "cgi-timeout": 3 },
+        { "mountpoint": "/", "origin": "gzip:///x" },
         { "mountpoint": "/c", "origin": "cgi:///x" } ] } ] }""", "f")
     assert loaded.config is not None
     assert [str(remark) for remark in pending(loaded.config)] == [
-        "f:2:78: vhosts[0].enable-client-ssl: is not served by this version yet",
-        "f:3:68: vhosts[0].mounts[0].cgi-timeout: is not served by this version yet",
-        "f:4:41: vhosts[0].mounts[1].origin: cgi:// is not served by this version yet"]
+        "f:3:40: vhosts[0].mounts[0].origin: gzip:// is not served by this version"]
 
 
 def remarks(config: str) -> List[str]:

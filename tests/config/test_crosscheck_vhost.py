@@ -8,8 +8,7 @@ import pytest
 
 from lwsws.config.crosscheck_vhost import one_vhost
 from lwsws.config.loader import parse_text
-from lwsws.config.model import Fault, MountConfig, VhostConfig
-from lwsws.config.origin import parse_origin
+from lwsws.config.model import Fault, VhostConfig
 
 PLAIN = VhostConfig(name="a", port=80, path="vhosts[0]")
 TLS = PLAIN._replace(host_ssl_cert="/crt", host_ssl_key="/key")
@@ -83,16 +82,6 @@ def test_client_certificates_need_an_authority() -> None:
     fault, = check(TLS._replace(client_cert_required=True))
     assert "host-ssl-ca" in fault.reason
     assert check(TLS._replace(client_cert_required=True, host_ssl_ca="/ca")) == []
-
-
-def test_https_origins_need_client_tls() -> None:
-    mounts = tuple(MountConfig(mountpoint, parse_origin(origin), path=f"vhosts[0].mounts[{index}]")
-                   for index, (mountpoint, origin) in enumerate((("/", "https://h/"), ("/p", "http://h/"),
-                                                                 ("/r", ">https://h"))))
-    fault, = check(PLAIN._replace(mounts=mounts))
-    assert fault.path == "vhosts[0].mounts[0].origin"
-    assert "enable-client-ssl" in fault.reason
-    assert check(PLAIN._replace(mounts=mounts, enable_client_ssl=True)) == []
 
 
 @pytest.mark.parametrize("name, field", [(f"client-{end}", f"client_{end}".replace("-", "_")) for end in (

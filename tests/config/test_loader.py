@@ -87,7 +87,7 @@ def test_records_know_where_they_come_from() -> None:
 def test_nothing_leaks_from_one_mount_to_the_next() -> None:
     """LESSONS section 2: values that are lists bled into following mounts in the original."""
     config = sound(parse_text("""{ "vhosts": [ { "port": "80", "headers": [{"V": "1"}], "mounts": [
-        { "mountpoint": "/a", "origin": "file:///a", "headers": [{"A": "1"}], "basic-auth": "/pw",
+        { "mountpoint": "/a", "origin": "cgi:///a", "headers": [{"A": "1"}], "basic-auth": "/pw",
           "extra-mimetypes": {".x": "a/x"}, "cgi-env": [{"E": "1"}], "cache-max-age": "60", "default": "d" },
         { "mountpoint": "/b", "origin": "file:///b" } ] }, { "port": "81" } ] }"""))
     second = config.vhosts[0].mounts[1]
