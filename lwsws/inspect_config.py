@@ -116,7 +116,7 @@ def _site(config: Config, default_plugins: str, is_fatal: bool) -> Site:
     """What would be served; empty if it cannot be built, which is one of the faults that are told already."""
     reactor = Reactor()
     try:
-        prepared = prepare(without_logs(config), reactor)
+        prepared = prepare(without_logs(config), reactor, serves=False)
         return look(prepared, _plugins(config, default_plugins, is_fatal))
     except BuildError:
         return Site()

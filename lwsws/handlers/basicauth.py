@@ -66,11 +66,12 @@ def parse_credentials(value: str) -> Optional[Tuple[bytes, bytes]]:
 class BasicAuthHandler(Handler):
     """Lets `inner` answer the exchanges of those who are in `password_file`."""
 
-    __slots__ = ("_file", "_inner")
+    __slots__ = ("_file", "_inner", "is_live")
 
     def __init__(self, password_file: PasswordFile, inner: Handler) -> None:
         self._file = password_file
         self._inner = inner
+        self.is_live = inner.is_live
 
     def begin(self, exchange: Exchange) -> None:
         """Pass `exchange` on, now or when a worker has checked the password; HttpError 401, 429, 503."""

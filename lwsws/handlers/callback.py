@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 from enum import Enum
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from lwsws import log
 from lwsws.core.exchange import Exchange, HttpError
@@ -36,6 +36,8 @@ from lwsws.wire.headers import check_field
 MAX_QUEUED = 16 * 1024 * 1024
 
 FIRST_ERROR = 400
+
+NOT_FOR_PLUGINS = FRAMING_FIELDS - {"date"}
 
 Fields = Sequence[Tuple[str, str]]
 
@@ -170,36 +172,53 @@ class CallbackSession:
         return self.mount.auth_mask
 
     @property
+    def secure(self) -> bool:
+        """Whether the client came by TLS."""
+        return self.exchange.secure
+
+    @property
+    def patience(self) -> float:
+        """Seconds that may pass without a sign of the plugin."""
+        return self.exchange.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        check_seconds(seconds)
+        self.exchange.patience = seconds
+
+    @property
     def is_high(self) -> bool:
         """Whether enough waits to be sent."""
         return self.exchange.is_high
 
     # What the plugin asks for.
 
-    def respond(self, status: int, fields: Fields = (), body: bytes = b"") -> None:
+    def respond(self, status: int, fields: Fields = (), body: bytes = b"",
+                reason: Optional[str] = None) -> None:
         """Answer at once.  LocalProtocolError for a head that cannot be sent, or if one was sent."""
         if self._over:
             return
-        self._check_head(status, fields)
+        kept = self._check_head(status, fields, reason)
         body = b"" + body   # a TypeError now, rather than one when it is sent
         self._state = State.ANSWERED
         exchange = self.exchange
         if status >= FIRST_ERROR and not body:
-            kept = [field for field in fields if field[0].lower() != "content-type"]
+            kept = [field for field in kept if field[0].lower() != "content-type"]
             self._complete(functools.partial(exchange.fail, HttpError(status, "", kept)))
         else:
-            self._complete(functools.partial(exchange.respond, status, list(fields), body))
+            self._complete(functools.partial(exchange.respond, status, kept, body, reason))
 
-    def start(self, status: int, fields: Fields = (), length: Optional[int] = None) -> None:
+    def start(self, status: int, fields: Fields = (), length: Optional[int] = None,
+              reason: Optional[str] = None) -> None:
         """Send the head of an answer.  LocalProtocolError as above."""
         if self._over:
             return
-        self._check_head(status, fields)
+        kept = self._check_head(status, fields, reason)
         if length is not None and length < 0:
             raise LocalProtocolError(f"an answer cannot have {length} bytes")
         self._state = State.STARTED
         self._left = length
-        self.exchange.start(status, list(fields), length)
+        self.exchange.start(status, kept, length, reason=reason)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body.  LocalProtocolError before start(), and beyond the length given there."""
@@ -280,16 +299,26 @@ class CallbackSession:
         """Whether the answer that has begun has a body."""
         return self.exchange.request.method != "HEAD" and self.exchange.status not in (204, 304)
 
-    def _check_head(self, status: int, fields: Fields) -> None:
+    def _check_head(self, status: int, fields: Fields, reason: Optional[str]) -> List[Tuple[str, str]]:
+        """The fields that are to be sent: the configured ones replace others of their names."""
         if self._state is not State.WAITING:
             raise LocalProtocolError("a second answer to one request")
         # RFC 9110 15.2: those below 200 are no answers.
         if not 200 <= status <= 599:
             raise LocalProtocolError(f"{status} is no status of an answer")
+        if reason is not None:
+            check_field("reason", reason)
+        kept = []
         for name, value in fields:
             check_field(name, value)
-            if name.lower() in FRAMING_FIELDS:
+            lower = name.lower()
+            if lower in NOT_FOR_PLUGINS:
                 raise LocalProtocolError(f"the field {name} is the server's own to send")
+            if lower == "date":
+                self.exchange.dated = True
+            if lower not in self.exchange.headers.names:
+                kept.append((name, value))
+        return kept
 
     def _check_started(self) -> None:
         if self._state is not State.STARTED:

@@ -129,11 +129,13 @@ class InterpretSession(CallbackSession):
 
     # What the plugin cannot do.
 
-    def respond(self, status: int, fields: Fields = (), body: bytes = b"") -> None:
+    def respond(self, status: int, fields: Fields = (), body: bytes = b"",
+                reason: Optional[str] = None) -> None:
         """LocalProtocolError."""
         raise LocalProtocolError("a file that is interpreted is the answer")
 
-    def start(self, status: int, fields: Fields = (), length: Optional[int] = None) -> None:
+    def start(self, status: int, fields: Fields = (), length: Optional[int] = None,
+              reason: Optional[str] = None) -> None:
         """LocalProtocolError."""
         self.respond(status)
 

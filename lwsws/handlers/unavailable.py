@@ -1,7 +1,7 @@
-"""The handler of mounts whose kind of origin this version does not serve yet.
+"""The handler of mounts that cannot be served as they are configured.
 
-The mount is part of a valid configuration, so the rest of the site is served; requests to it get
-501 and a sentence that says why, and start-up has warned with file and line.
+The mount is part of a valid configuration, so the rest of the site is served; requests to it get an error and
+a sentence that says why, and start-up has warned with file and line.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from lwsws.core.handler import Handler
 
 
 class UnavailableHandler(Handler):
-    """Answers 501 for origins of `kind` (cgi, proxy)."""
+    """Answers with `status` because of `why`, also who asks for a WebSocket."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, why: str, status: int = 501) -> None:
+        self._why = why
+        self._status = status
 
     def takes_upgrade(self, exchange: Exchange) -> bool:
         """A proxy would pass WebSockets on."""
-        return self.kind == "proxy"
+        return True
 
     def begin(self, exchange: Exchange) -> None:
         """Refuse."""
-        raise HttpError(501, f"{self.kind} mounts are not served by this version")
+        raise HttpError(self._status, self._why)

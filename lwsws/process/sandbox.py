@@ -165,11 +165,22 @@ def _mount(mount: MountConfig) -> Allowed:
     if mount.origin.kind == "file":
         yield mount.origin.target, READ
     elif mount.origin.kind == "cgi":
-        yield mount.origin.target, RUN
-        for path in PROGRAMS:
-            yield path, RUN
-        if mount.cgi_chdir:
-            yield mount.cgi_chdir, READ
+        yield from _program(mount)
+
+
+def _program(mount: MountConfig) -> Allowed:
+    """What the programs of a mount need: themselves, the system's, and where request bodies may wait."""
+    if mount.cgi_chroot:
+        yield mount.cgi_chroot, RUN
+    yield mount.cgi_chroot + mount.origin.target, RUN
+    for path in PROGRAMS:
+        yield path, RUN
+    if mount.cgi_chdir:
+        yield mount.cgi_chroot + mount.cgi_chdir, READ
+    for _, value in mount.cgi_env:
+        if value.startswith("/") and value.count("/") > 1:
+            yield value, READ
+    yield os.environ.get("TMPDIR") or "/tmp", KEEP
 
 
 def _with_directory(file: str) -> Allowed:

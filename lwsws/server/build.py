@@ -3,9 +3,8 @@
     prepare   all that needs the privileges of the start: logs, keys, password files; no plugin runs
     furnish   protocols, and so what the connections of each address become; after root was given up
 
-Nothing here listens or serves.  A mount whose feature this version does not have yet answers 501, a vhost
-for raw connections without a protocol for them is left out, and the site's `warnings` say so, with file
-and line.
+Nothing here listens or serves; what answers for a mount is made in mounts.py.  A vhost for raw connections
+without a protocol for them is left out, and the site's `warnings` say so, with file and line.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from lwsws.config.crosscheck import pending
-from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, ProtocolConfig, VhostConfig
+from lwsws.config.model import Config, Fault, GlobalConfig, ProtocolConfig, VhostConfig
 from lwsws.config.values import says_yes
 from lwsws.core.accesslog import STREAMS, AccessLog
 from lwsws.core.answers import Answers, Room
@@ -24,29 +23,34 @@ from lwsws.core.options import Options
 from lwsws.core.protocol import Protocol
 from lwsws.core.routing import Routes
 from lwsws.core.session import ProtocolVhost, Server
-from lwsws.core.vhost import STS_FIELD, Fields, HeaderSet, MountPoint, Vhost
-from lwsws.handlers.file import FileHandler
-from lwsws.handlers.redirect import RedirectHandler
-from lwsws.handlers.unavailable import UnavailableHandler
+from lwsws.core.vhost import STS_FIELD, HeaderSet, Vhost
 from lwsws.net.keeper import LOG, READ, Keeper, OwnKeeper
 from lwsws.net.listening import Endpoint
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.server.endpoints import share
 from lwsws.server.gates import Reception, Served, receive
+from lwsws.server.mounts import build_mount
 from lwsws.server.plugin_server import PluginServer
 from lwsws.server.plugins import BUNDLED, Plugins, plugin_directories
 from lwsws.server.protocols import VhostProtocols, make_protocols, raw_factory
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from lwsws.handlers.passwordfile import PasswordFile
     from lwsws.handlers.websocket import Offer, WebSocketHandler
+    from lwsws.net.pool import Pool
     from lwsws.net.tls import ServerTls
 
 
 # What plugins import, and what that imports when it is used.
 FOR_PLUGINS = ("lwsws.plugin", "lwsws.wire.form_multipart", "lwsws.wire.form_urlencoded",
                "lwsws.wire.parameters")
+
+# What mounts of some kinds import when their first request comes.
+FOR_ORIGINS = {"cgi": ("lwsws.handlers.cgi", "subprocess", "signal", "tempfile", "resource"),
+               "proxy": ("lwsws.handlers.proxy", "lwsws.roles.relay", "zlib")}
 
 
 class BuildError(Exception):
@@ -105,14 +109,15 @@ class Prepared(NamedTuple):
 
 
 def prepare(config: Config, reactor: Reactor, default_plugins: str = "",
-            keeper: Optional[Keeper] = None) -> Prepared:
+            keeper: Optional[Keeper] = None, serves: bool = True) -> Prepared:
     """Make everything that `config` asks for, but its protocols; `default_plugins` is a further plugin
-    directory.  `keeper` opens the files, also later.
+    directory.  `keeper` opens the files, also later.  Unless it `serves`, no mount runs a program or asks
+    another server.
 
     OSError if an access log cannot be opened, BuildError if a certificate cannot be used.
     """
     preload(config, default_plugins)
-    shared = Shared(reactor, keeper)
+    shared = Shared(reactor, keeper, serves)
     built = []
     for vhost in config.vhosts:
         ordinary = in_the_clear = build_vhost(vhost, config.globals, shared)
@@ -134,6 +139,8 @@ def preload(config: Config, default_plugins: str = "") -> None:
             modules += FOR_PLUGINS
         if vhost.apply_listen_accept or vhost.fallback_listen_accept:
             modules += ["lwsws.roles.raw", "lwsws.builtin.raw_proxy", "lwsws.builtin.raw_test"]
+        for mount in vhost.mounts:
+            modules += FOR_ORIGINS.get(mount.origin.kind, ())
         if vhost.host_ssl_cert or vhost.has_fallback:
             modules.append("lwsws.roles.sniff")
         if vhost.proxy_protocol_from:
@@ -198,11 +205,14 @@ class Shared:
     """What several vhosts and mounts use together: one access log a file, one password file a path, and the
     protocols of each vhost, which come later."""
 
-    def __init__(self, reactor: Reactor, keeper: Optional[Keeper] = None) -> None:
+    def __init__(self, reactor: Reactor, keeper: Optional[Keeper] = None, serves: bool = True) -> None:
         self.reactor = reactor
+        self.serves = serves
         self.keeper: Keeper = keeper or OwnKeeper()
         self.access_logs: Dict[str, AccessLog] = {}
         self.password_files: Dict[str, PasswordFile] = {}
+        self.pools: List[Pool] = []     # of all proxy mounts
+        self._client_tls: Dict[str, SSLContext] = {}
         self._protocols: Dict[str, Dict[str, Protocol]] = {}
         self._websockets: Dict[str, WebSocketHandler] = {}
 
@@ -222,6 +232,20 @@ class Shared:
             self.keeper.allow(READ, path)
             self.password_files[path] = PasswordFile(path, self.reactor.clock, self.keeper.read)
         return self.password_files[path]
+
+    def client_tls(self, vhost: VhostConfig) -> SSLContext:
+        """How `vhost` speaks TLS to others; BuildError if its files are of no use."""
+        place = place_of(vhost)
+        if place not in self._client_tls:
+            # Imported here: a server without TLS need not load ssl.
+            from lwsws.net.tls import client_context
+            from lwsws.net.tls_files import PemFiles, TlsError
+            from lwsws.server.tls_settings import client_settings
+            try:
+                self._client_tls[place] = client_context(client_settings(vhost), PemFiles(self.keeper.read))
+            except TlsError as error:
+                raise BuildError(f"{vhost.where}: {vhost.path}: {error}") from None
+        return self._client_tls[place]
 
     def protect(self, path: str, inner: Handler) -> Handler:
         """`inner` behind the password file at `path`."""
@@ -296,7 +320,7 @@ def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> V
     server = [("Server", settings.server_string)] if settings.server_string else []
     sts = [STS_FIELD] if vhost.sts else []
     common = (server, sts, vhost.headers)
-    mounts = [build_mount(mount, vhost, common, shared) for mount in vhost.mounts]
+    mounts = [build_mount(mount, vhost, settings, common, shared) for mount in vhost.mounts]
     built = Vhost(vhost.name, Routes(mounts), HeaderSet(*common), vhost.keepalive_timeout, vhost.max_body,
                   shared.access_log(vhost.access_log), vhost.error_document_404, vhost.strict_host_check)
     # What a raw vhost has in mounts is no site to be reached by another one's name.
@@ -319,41 +343,3 @@ def build_tls(vhost: VhostConfig, settings: GlobalConfig, keeper: Keeper) -> Ser
         return tls
     except TlsError as error:
         raise BuildError(f"{vhost.where}: {vhost.path}: {error}") from None
-
-
-def build_mount(mount: MountConfig, vhost: VhostConfig, common: Sequence[Fields],
-                shared: Shared) -> MountPoint:
-    """One mount of `vhost`; `common` are the groups of header fields of the vhost."""
-    keepalive = vhost.keepalive_timeout if mount.keepalive_timeout is None else mount.keepalive_timeout
-    max_body = vhost.max_body if mount.max_body is None else mount.max_body
-    prefix = "" if mount.mountpoint == "/" else mount.mountpoint
-    headers = HeaderSet(*common, mount.headers)
-    built = MountPoint(prefix, build_handler(mount, vhost, shared), headers, keepalive, max_body,
-                       mount.exact_match, mount.origin.text)
-    built.no_ws_upgrades = mount.no_ws_upgrades
-    return built
-
-
-def build_interpreter(mount: MountConfig, vhost: VhostConfig, shared: Shared) -> Handler:
-    """What serves files, and leads those of some suffixes through a protocol."""
-    # Imported here: few servers have a use for it.
-    from lwsws.handlers.interpret import InterpretHandler
-    protocols = {suffix: shared.find(vhost, name) for suffix, name in mount.interpret}
-    return InterpretHandler(mount, protocols, ProtocolVhost(vhost.name, vhost.port))
-
-
-def build_handler(mount: MountConfig, vhost: VhostConfig, shared: Shared) -> Handler:
-    """What answers for `mount`, behind its password file if it has one."""
-    handler: Handler
-    if mount.origin.kind == "file":
-        handler = build_interpreter(mount, vhost, shared) if mount.interpret else FileHandler(mount)
-    elif mount.origin.kind == "callback":
-        from lwsws.handlers.callback import CallbackHandler
-        protocol_of = shared.find(vhost, mount.origin.target)
-        handler = CallbackHandler(protocol_of, ProtocolVhost(vhost.name, vhost.port), Options(mount.pmo),
-                                  mount.auth_mask)
-    elif mount.origin.kind == "redirect":
-        handler = RedirectHandler(mount)
-    else:
-        handler = UnavailableHandler(mount.origin.kind)
-    return shared.protect(mount.basic_auth, handler) if mount.basic_auth else handler

@@ -22,7 +22,7 @@ from lwsws.net.bind import address_family
 from lwsws.net.reactor import Reactor
 from lwsws.server.ask import Outcome, ask
 from lwsws.server.build import Listening, Site, look, prepare
-from lwsws.server.plugins import Plugins
+from lwsws.server.plugins import RUNS_FOREIGN_CODE, Plugins
 from lwsws.server.question import Question, Unaskable, reaches, read_url
 from lwsws.wire.http1_write import REASONS
 
@@ -42,7 +42,8 @@ def explain(config: Config, url: str, load: Callable[[], Plugins] = Plugins) -> 
         return [f"request   none: {error}"], False
     reactor = Reactor()
     try:
-        prepared = [prepare(seen, reactor) for seen in (without_logs(config), _unlocked(config))]
+        configs = without_logs(config), _unlocked(config)
+        prepared = [prepare(seen, reactor, serves=False) for seen in configs]
         plugins = load()
         site, unlocked = [look(one, plugins) for one in prepared]
         explainer = Explainer(config, reactor, site, unlocked)
@@ -186,10 +187,9 @@ class Explainer:
 
     def _tell_answer(self, what: str, outcome: Outcome, reason: str, mount: Optional[MountConfig]) -> None:
         status, refusal = outcome.status, outcome.refusal
-        plugin = "" if mount is None or mount.origin.kind != "callback" else mount.origin.target
-        if plugin in self.site.plugins.sources and status == 200:
-            source = self.site.plugins.sources[plugin]
-            self._say(what, f"whatever the plugin {source} says; it is not asked here")
+        unasked = "" if mount is None or status != 200 else self._unasked(mount)
+        if unasked:
+            self._say(what, f"whatever {unasked} says; it is not asked here")
             return
         if refusal is None:
             reason = ""
@@ -202,6 +202,16 @@ class Explainer:
         for name, value in outcome.fields:
             if name.lower() in TOLD_FIELDS:
                 self._say("", f"{name}: {value}")
+
+    def _unasked(self, mount: MountConfig) -> str:
+        """Who answers for `mount` and is not asked here; "" if we do."""
+        origin = mount.origin
+        if origin.kind == "callback":
+            source = self.site.plugins.sources.get(origin.target, "")
+            if origin.target in RUNS_FOREIGN_CODE:
+                return "the application"
+            return f"the plugin {source}" if source else ""
+        return {"cgi": "the program", "proxy": "the other server"}.get(origin.kind, "")
 
     def _page(self, exchange: Exchange, why: str) -> str:
         document = exchange.vhost.error_document

@@ -7,12 +7,25 @@ from typing import Any, Callable, Dict, Optional
 from lwsws import __version__, log
 from lwsws.config.model import printable
 from lwsws.core.plugincall import guarded, submit
-from lwsws.core.session import PendingCall
+from lwsws.core.session import PendingCall, Pool
 from lwsws.net.reactor import Reactor
 from lwsws.net.timers import NEVER
 from lwsws.net.workers import Workers
 
 MakeStatus = Callable[[bool], Dict[str, Any]]
+
+
+class PluginPool:
+    """Threads of a plugin's own."""
+
+    def __init__(self, reactor: Reactor, workers: Workers) -> None:
+        self._reactor = reactor
+        self._workers = workers
+
+    def run_blocking(self, fn: Callable[..., Any], *args: Any,
+                     then: Callable[[Any, Optional[Exception]], None]) -> None:
+        """Have a thread call `fn(*args)`, and the reactor `then(result, error)`."""
+        submit(self._reactor, self._workers, fn, args, guarded("job", then))
 
 
 class PluginServer:
@@ -44,3 +57,13 @@ class PluginServer:
                      then: Callable[[Any, Optional[Exception]], None]) -> None:
         """Have a worker call `fn(*args)`, and the reactor `then(result, error)`."""
         submit(self._reactor, self._workers, fn, args, guarded("job", then))
+
+    def make_pool(self, threads: int, name: str) -> Pool:
+        """At most `threads` threads beside the server's workers; ValueError for less than one."""
+        if threads < 1:
+            raise ValueError(f"{threads} threads do nothing")
+        return PluginPool(self._reactor, self._workers.beside(threads, name))
+
+    def call_from_thread(self, fn: Callable[[], None]) -> None:
+        """Have the reactor call `fn`; for any thread."""
+        self._workers.call(guarded("call from a thread", fn))

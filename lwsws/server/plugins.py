@@ -33,10 +33,14 @@ BUNDLED: Mapping[str, Tuple[str, str]] = {
     "protocol-post-demo": ("lwsws.builtin.post_demo", "PostDemo"),
     "raw-proxy": ("lwsws.builtin.raw_proxy", "RawProxy"),
     "raw-test": ("lwsws.builtin.raw_test", "RawTest"),
+    "wsgi": ("lwsws.builtin.wsgi", "Wsgi"),
     # Its names in the original.
     "lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
     "protocol-lws-raw-test": ("lwsws.builtin.raw_test", "RawTest"),
 }
+
+# Bundled ones that run the code of others, which who only looks at a configuration must not do.
+RUNS_FOREIGN_CODE = frozenset(("wsgi",))
 
 # Of the original, and not there yet.
 LATER = frozenset(("lws-acme-client",))

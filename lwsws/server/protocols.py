@@ -32,7 +32,7 @@ from lwsws.core.options import OptionError, Options
 from lwsws.core.plugincall import ask_plugin
 from lwsws.core.protocol import Protocol
 from lwsws.core.session import HttpRequest, HttpSession, ProtocolVhost, Server
-from lwsws.server.plugins import BUNDLED, LATER, Plugins, bundled
+from lwsws.server.plugins import BUNDLED, LATER, RUNS_FOREIGN_CODE, Plugins, bundled
 
 if TYPE_CHECKING:
     from lwsws.core.role import Role
@@ -79,6 +79,7 @@ def make_protocols(config: VhostConfig, plugins: Plugins, server: Server,
     for entry in config.ws_protocols:
         maker.add(entry)
     maker.look_at_mounts()
+    maker.tell_mounts()
     maker.look_at_options()
     maker.look_at_passwords()
     is_raw = config.apply_listen_accept or config.fallback_listen_accept
@@ -144,7 +145,7 @@ class ProtocolMaker:
 
     def _make(self, kind: Type[Protocol], options: Options) -> Optional[Protocol]:
         """An instance of `kind` that has begun; None if it failed, OptionError if it cannot work so."""
-        if not self.foreign and kind.name not in BUNDLED:
+        if not self.foreign and (kind.name not in BUNDLED or kind.name in RUNS_FOREIGN_CODE):
             return Unasked(kind.name)
         label = f"{kind.name} of {self.vhost.name}"
         protocol: Optional[Protocol] = ask_plugin(label, self._place, kind)[1]
@@ -164,7 +165,7 @@ class ProtocolMaker:
     def look_at_mounts(self) -> None:
         """Complain of mounts that lead to protocols which `ws-protocols` does not name."""
         for mount in self.config.mounts:
-            wanted = [("interpret", name) for _, name in mount.interpret]
+            wanted = [("interpret", name) for _, name in mount.interpret if mount.origin.kind == "file"]
             if mount.origin.kind == "callback":
                 wanted.append(("origin", mount.origin.target))
             for key, name in wanted:
@@ -172,6 +173,23 @@ class ProtocolMaker:
                     reason = f"{self._missing(name)}. Requests get 503"
                     position = mount.positions.get(key, mount.where)
                     self.faults.append(Fault(position, f"{mount.path}.{key}", reason, False))
+
+    def tell_mounts(self) -> None:
+        """Tell the protocols of the mounts that lead to them, which may be a fault of the mount."""
+        for mount in self.config.mounts:
+            protocol = self.by_name.get(mount.origin.target) if mount.origin.kind == "callback" else None
+            if protocol is None:
+                continue
+            key, reason = "origin", "the protocol failed to take this mount, see above"
+            label = f"{protocol.name} of {self.vhost.name}"
+            try:
+                sound = ask_plugin(label, protocol.mounted, mount.mountpoint, Options(mount.pmo),
+                                   answers=(OptionError,))[0]
+            except OptionError as error:
+                sound, key, reason = False, "pmo", f"{error.name}: {error.why}"
+            if not sound:
+                position = mount.positions.get(key, mount.where)
+                self.faults.append(Fault(position, f"{mount.path}.{key}", reason, False))
 
     def _missing(self, name: str) -> str:
         """Why there is no protocol `name` here."""

@@ -54,6 +54,7 @@ def report(context: Context, site: Site, started: float, max_connections: int, s
         "memory": memory(),
         "fds_max": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "workers": {"threads": row.threads, "busy": row.busy, "waiting": context.workers.waiting},
+        "programs": dict(zip(("started", "running"), context.program_counts)),
         "processes": processes(slot.board, context.wall_clock()),
         "traffic": summed([vhost.counts for _, vhost in vhosts], total[0], total[1]),
         "vhosts": [] if hide_vhosts else [

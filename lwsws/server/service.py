@@ -313,8 +313,9 @@ class Service:
         if self.context.stopping:
             if self._told_all:
                 self.reactor.stop()
-        elif self.context.onward or self.workers.busy or self.workers.waiting:
-            # Nobody is in a hurry: what a plugin has begun in its own name can come to its end.
+        elif (self.context.onward or self.context.program_counts[1]
+              or self.workers.busy or self.workers.waiting):
+            # Nobody is in a hurry: what a plugin or a program has begun can come to its end.
             self.reactor.call_later(JOB_SECONDS, self._end)
         else:
             if self._said >= 0:
@@ -339,6 +340,8 @@ class Service:
         for listening in self.site.listening:
             for vhosts in listening.reception.sets:
                 vhosts.answers.forget()     # they promise that the connection goes on
+        for pool in self.prepared.shared.pools:
+            pool.close()
         self.keeper.wind_down()
         self._close_listeners(take_waiting=True)
 
@@ -358,6 +361,8 @@ class Service:
             self._row_timer.cancel()
         self.keeper.wind_down()
         self._close_listeners()
+        for pool in self.prepared.shared.pools:
+            pool.close()
         if self._watch is not None:
             self._watch.close()
         self.reactor.run_once(0)    # those who were aborted are told, and log what had been sent
@@ -368,7 +373,9 @@ class Service:
             protocols.destroy()
         for access_log in self.prepared.shared.access_logs.values():
             access_log.close()
-        return self.workers.stop(WORKER_SECONDS)
+        ended = self.workers.stop(WORKER_SECONDS)
+        self.context.end_programs()     # those too that a worker has just started
+        return ended
 
 
 def connection_limit() -> int:

@@ -178,10 +178,7 @@ def _origin_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fa
     target, where = mount.origin.target, mount.mountpoint
     reason = ""
     if mount.origin.kind == "cgi":
-        if not os.path.exists(target):
-            reason = f"there is no program {target!r} now"
-        elif os.path.isdir(target) or not os.access(target, os.X_OK):
-            reason = f"{target!r} is not a program that can be run: give the path of one, or chmod a+x it"
+        reason = _program_obstacle(mount, reader)
     elif mount.origin.kind == "file":
         if not archive.exists(target):
             reason = f"there is no directory {target!r} now: {where} answers 404 until there is"
@@ -192,6 +189,23 @@ def _origin_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fa
             reason = obstacle(target, ENTER, reader)
             reason = reason and f"{reason}: {where} answers 403"
     return _fault(mount, "origin", reason) if reason else None
+
+
+def _program_obstacle(mount: MountConfig, reader: Optional[Identity]) -> str:
+    """Why the programs of `mount` cannot be run; "" as far as one can see."""
+    for suffix, interpreter in mount.interpret:
+        if not os.access(mount.cgi_chroot + interpreter, os.X_OK):
+            return f"there is no program {interpreter!r}, which is to run files with {suffix}"
+    if mount.cgi_chdir and not os.path.isdir(mount.cgi_chroot + mount.cgi_chdir):
+        return f"there is no directory {mount.cgi_chdir!r} to start programs in (cgi-chdir)"
+    target = mount.cgi_chroot + mount.origin.target
+    if not os.path.exists(target):
+        return f"there is no program {target!r} now: {mount.mountpoint} answers 404 until there is"
+    if os.path.isdir(target):
+        return obstacle(target, ENTER, reader)
+    if not os.access(target, os.X_OK):
+        return f"{target!r} is not a program that can be run: give the path of one, or chmod a+x it"
+    return obstacle(target, ENTER, reader)
 
 
 def _protocol_password_faults(vhost: VhostConfig, reader: Optional[Identity]) -> Iterator[Fault]:

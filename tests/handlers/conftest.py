@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Callable, Iterator, List
 
 import pytest
 
 from tests.support.auth_site import LINES, AuthSite
 from tests.support.docroot import file_vhost, make_docroot
 from tests.support.peer import Bench, Peer
+from tests.support.proxy_site import ProxySite
 
 
 @pytest.fixture
@@ -48,3 +49,23 @@ def plain_site(tmp_path: Path) -> Iterator[AuthSite]:
     made.greet()
     yield made
     made.close()
+
+
+@pytest.fixture
+def make_proxy(tmp_path: Path) -> Iterator[Callable[..., ProxySite]]:
+    """Makes sites with a proxy mount; nothing may be left open at the end."""
+    made: List[ProxySite] = []
+
+    def make(**keys: Any) -> ProxySite:
+        made.append(ProxySite(tmp_path, **keys))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def proxy(make_proxy: Callable[..., ProxySite]) -> ProxySite:
+    """One origin behind /p."""
+    return make_proxy()

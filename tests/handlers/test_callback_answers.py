@@ -150,7 +150,7 @@ INJECTED = ("x\r\nSet-Cookie: a=b", "x\nSet-Cookie: a=b", "x\r", "\0", "\x7f", "
     *[(200, [("X-Own", value)]) for value in INJECTED],
     *[(404, [("X-Own", value)]) for value in INJECTED],
     *[(200, [(name, "x")]) for name in ("", "X Own", "X:", "X\r\nY", "é")],
-    *[(200, [(name, "x")]) for name in ("Content-Length", "transfer-encoding", "Connection", "Date")],
+    *[(200, [(name, "x")]) for name in ("Content-Length", "transfer-encoding", "Connection")],
     *[(status, []) for status in (0, 99, 100, 101, 199, 600, 1000, -200)],
 ])
 @pytest.mark.parametrize("way", ["respond", "start"])
@@ -187,3 +187,36 @@ def test_a_body_may_be_changed_once_it_is_given(site: CallbackSite) -> None:
 
     _, peer = site.connect(request=answer)
     assert peer.get("/call").body == b"hello"
+
+
+@pytest.mark.parametrize("way", ["respond", "start"])
+def test_a_phrase_and_a_date_of_the_plugin(site: CallbackSite, way: str) -> None:
+    date = ("Date", "Mon, 01 Jan 2001 00:00:00 GMT")
+
+    def answer(s: HttpSession) -> None:
+        if way == "respond":
+            s.respond(404, [date], b"", "Gone for lunch")
+        else:
+            s.start(404, [date], 0, "Gone for lunch")
+            s.finish()
+
+    _, peer = site.connect(request=answer)
+    got = peer.get("/call")
+    assert got.get("date") == date[1]
+    if way == "start":      # else it is the page of the server
+        assert got.head.startswith(b"HTTP/1.1 404 Gone for lunch\r\n")
+
+
+@pytest.mark.parametrize("reason", INJECTED)
+def test_a_phrase_that_must_not_be_sent_is_500(site: CallbackSite, reason: str) -> None:
+    _, peer = site.connect(request=lambda s: s.respond(200, [], b"body", reason))
+    got = peer.get("/call")
+    assert got.status == 500 and b"Cookie" not in got.head
+
+
+def test_configured_fields_replace_those_of_a_plugin(tmp_path: Path) -> None:
+    site = CallbackSite(tmp_path, server_string="ours")
+    _, peer = site.connect(request=lambda s: s.respond(200, [("server", "theirs"), ("X-Own", "1")], b"x"))
+    got = peer.get("/call")
+    assert (got.get("server"), got.get("x-own")) == ("ours", "1")
+    site.bench.close()

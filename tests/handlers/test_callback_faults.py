@@ -7,9 +7,9 @@ from typing import Any, Iterator, List
 
 import pytest
 
+from lwsws.core.exchange import RESPONSE_TIMEOUT
 from lwsws.core.session import HttpSession
 from lwsws.handlers.callback import MAX_QUEUED
-from lwsws.roles.http import RESPONSE_TIMEOUT
 from tests.support.http_sessions import CallbackSite, Hook, HttpNotes, each, fault, post, respond_ok
 
 GET = b"GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -262,6 +262,19 @@ def test_a_plugin_that_never_answers_is_503(site: CallbackSite, sent: bytes) -> 
     plugin.session.respond(200)
     site.bench.run()
     assert plugin.events.count("closed") == 1
+    check_site(site)
+
+
+def test_a_plugin_may_ask_for_patience(site: CallbackSite) -> None:
+    def ask(s: HttpSession) -> None:
+        s.patience = 2 * s.patience
+
+    _, peer = site.connect(request=ask)
+    peer.send(GET)
+    site.bench.advance(RESPONSE_TIMEOUT + 1)
+    assert peer.receive() == b""
+    site.bench.advance(RESPONSE_TIMEOUT)
+    assert peer.answer().status == 503
     check_site(site)
 
 

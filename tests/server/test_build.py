@@ -11,7 +11,9 @@ import pytest
 from lwsws.core.vhost import MountPoint, Vhost, VhostSet
 from lwsws.handlers.attempts import MAX_FAILURES as GUESSES
 from lwsws.handlers.callback import CallbackHandler
+from lwsws.handlers.cgi import CgiHandler
 from lwsws.handlers.file import FileHandler
+from lwsws.handlers.proxy import ProxyHandler
 from lwsws.handlers.redirect import RedirectHandler
 from lwsws.handlers.unavailable import UnavailableHandler
 from lwsws.net.keeper import LOG, READ, OwnKeeper
@@ -124,12 +126,12 @@ def test_certificates_that_may_come_later(builder: Builder) -> None:
 
 
 def test_warnings_name_file_and_line_of_what_comes_later(builder: Builder) -> None:
-    site = builder.site({"mounts": [mount(), mount("/c", "cgi:///bin/true")],
+    site = builder.site({"mounts": [mount(), mount("/c", "gzip:///x")],
                          "ws-protocols": [{"lws-acme-client": {}}]})
     where = f"{builder.directory}/etc/conf.d/test:1:"
     assert all(warning.startswith(where) for warning in site.warnings)
     text = "\n".join(site.warnings)
-    assert "vhosts[0].mounts[1].origin: cgi:// is not served by this version yet" in text
+    assert "vhosts[0].mounts[1].origin: gzip:// is not served by this version" in text
     assert "the protocol 'lws-acme-client' is not offered by this version yet" in text
 
 
@@ -170,8 +172,10 @@ def test_what_a_vhost_is_told(builder: Builder) -> None:
 @pytest.mark.parametrize("origin, kind", [
     ("file:///srv/www", FileHandler),
     (">http://b.test/", RedirectHandler),
-    ("cgi:///bin/true", UnavailableHandler),
-    ("http://127.0.0.1:9/", UnavailableHandler),
+    ("cgi:///bin/true", CgiHandler),
+    ("http://127.0.0.1:9/", ProxyHandler),
+    ("http://+/run/a.sock:/", ProxyHandler),
+    ("https://127.0.0.1:9/", UnavailableHandler),
     ("callback://p", CallbackHandler),
     ("gzip:///srv/www", UnavailableHandler),
 ])

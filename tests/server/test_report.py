@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -45,6 +46,7 @@ def test_everything_is_told(bench: Bench) -> None:
     assert (told["version"], told["pid"], told["uptime"]) == (__version__, os.getpid(), 12)
     assert (told["connections"], told["accepted"], told["max_connections"]) == (3, 4, 100)
     assert (told["websockets"], told["listening"], told["stopping"]) == (1, 2, False)
+    assert told["programs"] == {"started": 0, "running": 0}
     assert told["workers"] == {"threads": 0, "busy": 0, "waiting": 0}
     assert told["memory"] > 1 << 20 and told["fds_max"] > 0
     first, second = told["vhosts"]
@@ -161,3 +163,26 @@ def test_plugins_ask_the_server(bench: Bench, capfd: pytest.CaptureFixture[str])
 
     wait_until(is_told, "the result of the job")
     assert told[1] == 7
+
+
+def test_plugins_have_threads_of_their_own(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    told: List[object] = []
+    server = PluginServer(bench.reactor, bench.workers, lambda hide_vhosts: {})
+    pool = server.make_pool(1, "mine")
+
+    def job() -> str:
+        server.call_from_thread(lambda: told.append("called"))
+        server.call_from_thread(lambda: told.append(1 // 0))
+        return threading.current_thread().name
+
+    pool.run_blocking(job, then=lambda result, error: told.append(result))
+
+    def is_told() -> bool:
+        bench.run()
+        return len(told) == 2
+
+    wait_until(is_told, "the result of the job")
+    assert told == ["called", "lwsws-mine-1"]
+    assert "call from a thread: fault in" in capfd.readouterr().err
+    with pytest.raises(ValueError, match="0 threads"):
+        server.make_pool(0, "none")

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, Union
 
 from tests.support import procfs
+from tests.support.bytecode import shared_bytecode
 from tests.support.source import ROOT
 from tests.support.systemd import NotifySocket, passing
 from tests.support.waiting import wait_until
@@ -130,7 +131,8 @@ class Server:
         self.address: Address = ready[0] if ready else ""
         self.notices = NotifySocket()
         self._tells = command is None
-        start = command or [sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir)]
+        start = command or [sys.executable, str(ROOT / "lwsws.py"), "-c", str(confdir)]
+        python = shared_bytecode() if command is None else {}
         start = [*start, *arguments]
         self._killed = False
         self._excused = 0   # so much of the log is as a test wants it
@@ -140,7 +142,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, "NOTIFY_SOCKET": self.notices.path, **(environment or {})},
+            env={**os.environ, **python, "NOTIFY_SOCKET": self.notices.path, **(environment or {})},
             pass_fds=[sock.fileno() for _, sock in sockets],
             start_new_session=True,  # so that whatever it leaves behind is found by its process group
         )
