@@ -12,12 +12,14 @@ from lwsws.core.session import (
     HttpRequest,
     HttpSession,
     PendingCall,
+    Pool,
     ProtocolVhost,
     RawSession,
     Server,
     WsSession,
 )
 from lwsws.net.onward import Onward, parse_onward
+from lwsws.wire.cgi import http_variables
 from lwsws.wire.forms import (
     FormEnd,
     FormError,
@@ -33,5 +35,5 @@ from lwsws.wire.ws_message import PreparedMessage
 
 __all__ = ["FormEnd", "FormError", "FormIncomplete", "FormLimits", "FormReader", "HttpRequest",
            "HttpSession", "Onward", "OptionError", "Options", "Part", "PartData", "PartEnd", "PendingCall",
-           "PreparedMessage", "Protocol", "ProtocolVhost", "RawSession", "Server", "WsSession", "form_reader",
-           "parse_onward"]
+           "Pool", "PreparedMessage", "Protocol", "ProtocolVhost", "RawSession", "Server", "WsSession",
+           "form_reader", "http_variables", "parse_onward"]

@@ -147,7 +147,7 @@ def context_report(status: Mapping[str, Any]) -> Dict[str, Any]:
     traffic["h2_upg"] = traffic.pop("h2_upg")   # the last of them here, unlike in a vhost
     return {
         "context_uptime": str(int(status["uptime"])),
-        "cgi_spawned": "0",
+        "cgi_spawned": str(status["programs"]["started"]),
         "pt_fd_max": str(status["fds_max"]),
         "ah_pool_max": str(status["max_connections"]),
         "deprecated": flag(status["state"] != "serving"),
@@ -156,7 +156,7 @@ def context_report(status: Mapping[str, Any]) -> Dict[str, Any]:
         "vhosts": [vhost_report(vhost) for vhost in status["vhosts"]],
         "listen_wsi": str(status["listening"]),
         **traffic,
-        "cgi_alive": "0",
+        "cgi_alive": str(status["programs"]["running"]),
         "lwsws": own_report(status),
     }
 

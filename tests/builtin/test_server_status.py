@@ -36,7 +36,8 @@ STATUS: Dict[str, Any] = {
     "version": "1.2", "pid": 17, "generation": 3, "process": 1, "state": "serving", "uptime": 61.9,
     "connections": 8, "accepted": 9, "refused": 6, "max_connections": 100,
     "websockets": 4, "listening": 2, "stopping": False, "memory": 4096, "fds_max": 1024,
-    "workers": {"threads": 1, "busy": 0, "waiting": 3}, "processes": [PROCESS], "traffic": TRAFFIC,
+    "workers": {"threads": 1, "busy": 0, "waiting": 3}, "programs": {"started": 12, "running": 2},
+    "processes": [PROCESS], "traffic": TRAFFIC,
     "vhosts": [SITE]}
 
 PERIOD = 5.0
@@ -49,10 +50,10 @@ def test_the_report_has_the_names_and_the_order_of_the_original() -> None:
     report = status_report({**STATUS, "vhosts": []}, "1 2 3", ["0.10", "0.20", "0.30"])
     assert json.dumps(report) == (
         '{"version": "1.2", "uptime": "61", "l1": "0.10", "l2": "0.20", "l3": "0.30", "statm": "1 2 3", '
-        '"heap": 4096, "contexts": [{"context_uptime": "61", "cgi_spawned": "0", "pt_fd_max": "1024", '
+        '"heap": 4096, "contexts": [{"context_uptime": "61", "cgi_spawned": "12", "pt_fd_max": "1024", '
         '"ah_pool_max": "100", "deprecated": "0", "wsi_alive": "10", '
         '"pt": [{"fds_count": "10", "ah_pool_inuse": "0", "ah_wait_list": "0"}], "vhosts": [], '
-        f'"listen_wsi": "2", {TRAFFIC_TEXT}"h2_alpn": "0", "h2_subs": "0", "h2_upg": "0", "cgi_alive": "0", '
+        f'"listen_wsi": "2", {TRAFFIC_TEXT}"h2_alpn": "0", "h2_subs": "0", "h2_upg": "0", "cgi_alive": "2", '
         '"lwsws": {"pid": "17", "generation": "3", "process": "1", "state": "serving", "connections": "8", '
         '"max_connections": "100", "accepted": "9", "refused": "6", "websockets": "4", "memory": "4096", '
         '"workers": {"threads": "1", "busy": "0", "waiting": "3"}, '

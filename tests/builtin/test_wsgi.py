@@ -1,0 +1,337 @@
+"""wsgi: applications behind the validator of the standard library, before a real reactor and real threads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Iterator, List, Tuple
+
+import pytest
+
+from lwsws.builtin.wsgi import GATHER, Wsgi
+from lwsws.core.options import Options
+from lwsws.core.session import HttpSession
+from lwsws.server.plugin_server import PluginServer
+from tests.builtin import wsgi_apps
+from tests.net.support import spin
+from tests.support.http_sessions import VHOST, CallbackSite, post
+from tests.support.peer import Answer, Peer
+from tests.support.waiting import wait_until
+
+MODULE = "tests.builtin.wsgi_apps"
+CHUNKED = "POST /call HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Counted(Wsgi):
+    """Counts the sessions that have ended."""
+
+    ended = 0
+
+    def http_closed(self, s: HttpSession) -> None:
+        super().http_closed(s)
+        self.ended += 1
+
+
+class Applications:
+    """A site whose mount /call is an application."""
+
+    def __init__(self, directory: Path) -> None:
+        self.site = CallbackSite(directory)
+        self.bench = self.site.bench
+        self.expected = 0       # requests that were waited for
+        self.wsgi = Counted()
+        self.wsgi.server = PluginServer(self.bench.reactor, self.bench.workers, lambda hide: {})
+
+    def serve(self, app: str, *options: Tuple[str, str], threads: str = "2") -> Peer:
+        """A client of the application `app` of wsgi_apps."""
+        given = [("app", f"{MODULE}:{app}"), *options]
+        self.wsgi.init(VHOST, Options([("threads", threads)]))
+        self.wsgi.mounted("/call", Options(given))
+        self.site.serve(self.wsgi, given)
+        return self.bench.connect()
+
+    def until_over(self, *peers: Peer) -> None:
+        """Until one more request of each is over, while they read."""
+        self.expected += len(peers)
+
+        def over() -> bool:
+            for peer in peers:
+                peer.receive()
+            return self.wsgi.ended >= self.expected
+
+        spin(self.bench.reactor, over)
+
+    def ask(self, peer: Peer, request: bytes, method: str = "GET") -> Answer:
+        """Send `request` and take the answer."""
+        peer.send(request)
+        self.until_over(peer)
+        return peer.answer(method)
+
+    def get(self, peer: Peer, target: str = "/call", method: str = "GET", *fields: str) -> Answer:
+        """One without a body."""
+        head = "\r\n".join((f"{method} {target} HTTP/1.1", "Host: localhost", *fields, "", ""))
+        return self.ask(peer, head.encode(), method)
+
+    def until_told(self, text: str) -> None:
+        """Until an application has said that."""
+        def is_told() -> bool:
+            self.bench.run()
+            return text in wsgi_apps.told
+
+        wait_until(is_told, text)
+
+    def close(self) -> None:
+        """No thread may be left waiting."""
+        wsgi_apps.gate.set()
+        for connection in list(self.bench.context.connections):
+            connection.abort()
+        self.bench.run()
+        assert self.wsgi.gathered == 0
+        assert self.bench.workers.stop(10)
+        self.bench.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Applications]:
+    """The site."""
+    wsgi_apps.told.clear()
+    wsgi_apps.gate.clear()
+    site = Applications(tmp_path)
+    yield site
+    site.close()
+
+
+def chunked(*pieces: bytes) -> bytes:
+    """A request with these chunks."""
+    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return CHUNKED.encode() + body + b"0\r\n\r\n"
+
+
+# The environment.
+
+
+def test_the_environment_of_a_plain_request(site: Applications) -> None:
+    peer = site.serve("environment")
+    fields = ("X-One: 1", "X-One: 2", "Cookie: a=1", "Cookie: b=2", "X_One: forged", "Proxy: evil")
+    got = json.loads(site.get(peer, "/call/a%20b/%C3%A9/%25?x=%20&y", "GET", *fields).body)
+    version = got.pop("SERVER_SOFTWARE")
+    assert version.startswith("lwsws/")
+    assert got == {
+        "HTTP_COOKIE": "a=1; b=2", "HTTP_HOST": "localhost", "HTTP_X_ONE": "1, 2",
+        "PATH_INFO": "/a b/\xc3\xa9/%", "QUERY_STRING": "x=%20&y", "REMOTE_ADDR": "192.0.2.7",
+        "REQUEST_METHOD": "GET", "REQUEST_URI": "/call/a%20b/%C3%A9/%25?x=%20&y", "SCRIPT_NAME": "/call",
+        "SERVER_NAME": "localhost", "SERVER_PORT": "7681", "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.input_terminated": True, "wsgi.multiprocess": True, "wsgi.multithread": True,
+        "wsgi.run_once": False, "wsgi.url_scheme": "http", "wsgi.version": [1, 0],
+    }
+
+
+def test_the_environment_of_a_body(site: Applications) -> None:
+    peer = site.serve("environment")
+    got = json.loads(site.ask(peer, post(b"abc", "Content-Type: text/x", "Authorization: Basic eDp5")).body)
+    assert (got["CONTENT_TYPE"], got["CONTENT_LENGTH"]) == ("text/x", "3")
+    assert "HTTP_CONTENT_TYPE" not in got and "HTTP_CONTENT_LENGTH" not in got
+    assert got["HTTP_AUTHORIZATION"] == "Basic eDp5"
+    assert (got["PATH_INFO"], got["QUERY_STRING"]) == ("", "")
+    got = json.loads(site.ask(peer, chunked(b"abc", b"de")).body)
+    assert got["CONTENT_LENGTH"] == "5" and "HTTP_TRANSFER_ENCODING" not in got
+
+
+def test_the_host_of_an_absolute_target_counts(site: Applications) -> None:
+    peer = site.serve("environment")
+    got = json.loads(site.get(peer, "http://example.com:81/call").body)
+    assert (got["HTTP_HOST"], got["REQUEST_URI"]) == ("example.com:81", "http://example.com:81/call")
+
+
+# The body of a request.
+
+
+@pytest.mark.parametrize("way, pieces", [
+    ("read", ["ab\ncdef", "gh\n\nlast", ""]),
+    ("readline", ["ab\n", "cde", "fgh\n", "\nlast"]),
+    ("readlines", ["ab\n", "cdefgh\n", "\n", "last"]),
+    ("iter", ["ab\n", "cdefgh\n", "\n", "last"]),
+])
+def test_the_ways_to_read_a_body(site: Applications, way: str, pieces: List[str]) -> None:
+    peer = site.serve("lines")
+    body = b"ab\ncdefgh\n\nlast"
+    answer = site.ask(peer, post(body, target=f"/call/{way}") + post(b"", target="/call/iter"))
+    assert json.loads(answer.body) == pieces
+    site.until_over(peer)
+    assert peer.answer().body == b"[]"
+
+
+def test_a_slow_client_does_not_occupy_a_thread(site: Applications) -> None:
+    peer = site.serve("length")
+    request = post(bytes(GATHER - 1))
+    peer.send(request[:-1])
+    assert site.wsgi.gathered == GATHER - 2
+    assert site.bench.workers.threads == 0
+    assert site.ask(peer, request[-1:]).body == b"%d" % (GATHER - 1)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_large_body_is_read_while_it_comes(site: Applications, is_chunked: bool) -> None:
+    peer = site.serve("length")
+    size = GATHER + 900_000
+    body = chunked(bytes(GATHER), bytes(900_000)) if is_chunked else post(bytes(size))
+    peer.send(body[:-10])
+    site.until_told("called")
+    assert site.wsgi.gathered == 0
+    assert site.ask(peer, body[-10:]).body == b"%d" % size
+
+
+def test_many_bodies_do_not_fill_the_memory(site: Applications, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lwsws.builtin.wsgi.GATHER_ALL", 100_000)
+    first = site.serve("length")
+    first.send(post(bytes(90_000), announced=90_001))
+    assert site.wsgi.gathered == 90_000
+    second = site.bench.connect()
+    second.send(post(bytes(20_000), announced=20_001))
+    assert site.wsgi.gathered == 90_000     # the second was given to the application at once
+    site.until_told("called")
+    first.send(b"x")
+    second.send(b"x")
+    site.until_over(first, second)
+    assert (first.answer().body, second.answer().body) == (b"90001", b"20001")
+
+
+def test_a_client_who_leaves_before_the_body_is_complete(site: Applications,
+                                                         capfd: pytest.CaptureFixture[str]) -> None:
+    peer = site.serve("length")
+    peer.send(post(bytes(GATHER + 1000), announced=GATHER + 2000))
+    site.until_told("called")
+    peer.sock.close()
+    site.until_over(site.bench.connect())
+    assert site.bench.workers.stop(10)      # the thread waits no more
+    assert "Traceback" not in capfd.readouterr().err
+
+
+# The answer.
+
+
+def test_an_answer_bit_by_bit(site: Applications) -> None:
+    peer = site.serve("stream")
+    answer = site.get(peer, "/call?3")
+    assert answer.head.startswith(b"HTTP/1.1 200 Fine\r\n") and answer.get("transfer-encoding") == "chunked"
+    assert answer.body == b"".join(b"%1023d\n" % number for number in range(3))
+    assert wsgi_apps.told == ["closed"]
+
+
+def test_a_large_answer_waits_for_its_client(site: Applications) -> None:
+    peer = site.serve("stream")
+    peer.send(b"GET /call?4000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    spin(site.bench.reactor, lambda: peer.connection.transport.is_high)
+    assert wsgi_apps.told == []
+    assert peer.connection.transport.size < 600 * 1024
+    site.until_over(peer)
+    assert len(peer.answer().body) == 4000 * 1024
+    assert wsgi_apps.told == ["closed"]
+
+
+def test_a_client_who_leaves_ends_the_answer(site: Applications, capfd: pytest.CaptureFixture[str]) -> None:
+    peer = site.serve("stream")
+    peer.send(b"GET /call?100000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    spin(site.bench.reactor, lambda: peer.connection.transport.is_high)
+    peer.connection.abort()
+    site.until_told("closed")
+    assert site.bench.workers.stop(10)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("method, length, body", [("GET", "5", b"hello"), ("HEAD", "5", b"")])
+def test_a_length_of_the_application_is_kept(site: Applications, method: str, length: str,
+                                             body: bytes) -> None:
+    peer = site.serve("sized")
+    for _ in range(2):
+        answer = site.get(peer, "/call", method)
+        assert (answer.status, answer.get("content-length"), answer.body) == (200, length, body)
+
+
+def test_what_is_written_comes_before_what_is_given(site: Applications) -> None:
+    peer = site.serve("written")
+    assert site.get(peer).body == b"written, then given"
+    answer = site.get(peer, "/call", "HEAD")
+    assert (answer.status, answer.get("content-length")) == (200, None)
+    assert site.get(peer).body == b"written, then given"
+
+
+@pytest.mark.parametrize("status, length", [(200, "0"), (404, "0"), (500, "0"), (204, None), (304, None)])
+def test_an_answer_without_a_body(site: Applications, status: int, length: str) -> None:
+    """No error page of the server's in its place."""
+    peer = site.serve("empty")
+    answer = site.get(peer, f"/call?{status}")
+    assert answer.head.startswith(b"HTTP/1.1 %d Nothing\r\n" % status)
+    assert (answer.body, answer.get("content-length")) == (b"", length)
+    assert site.get(peer, f"/call?{status}").status == status
+
+
+def test_the_client_need_not_wait_for_close(site: Applications) -> None:
+    peer = site.serve("waits")
+    assert site.get(peer).body == b"ok"
+    assert wsgi_apps.told == []
+    wsgi_apps.gate.set()
+    site.until_told("closed")
+    assert wsgi_apps.told == ["done", "closed"]
+
+
+@pytest.mark.parametrize("app, said", [
+    ("fault", "ZeroDivisionError: a fault of the application"), ("leaves", "was ended by SystemExit(3)"),
+])
+def test_a_fault_is_500_and_a_traceback(site: Applications, capfd: pytest.CaptureFixture[str], app: str,
+                                        said: str) -> None:
+    peer = site.serve(app)
+    answer = site.get(peer)
+    assert answer.status == 500 and b"Traceback" not in answer.body and said.encode() not in answer.body
+    log = capfd.readouterr().err
+    assert "wsgi: Traceback" in log and said in log
+    assert site.get(peer).status == 500
+
+
+def test_a_fault_in_the_middle_is_no_end(site: Applications, capfd: pytest.CaptureFixture[str]) -> None:
+    peer = site.serve("breaks")
+    peer.send(b"GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    site.until_over(peer)
+    assert peer.receive().endswith(b"4\r\nsome\r\n") and peer.eof
+    assert "KeyError: 'in the middle'" in capfd.readouterr().err
+    assert wsgi_apps.told == ["closed"]
+
+
+def test_what_is_written_to_errors_is_in_the_log(site: Applications,
+                                                 capfd: pytest.CaptureFixture[str]) -> None:
+    peer = site.serve("errors")
+    assert site.get(peer).body == b"ok"
+    site.bench.run()
+    lines = [line.partition("conn 1: wsgi: ")[2] for line in capfd.readouterr().err.splitlines()]
+    assert lines == ["one", "two", "\\x1b[2Jthree"]
+
+
+def test_requests_side_by_side_and_one_after_the_other(site: Applications) -> None:
+    peer = site.serve("waits", threads="2")
+    others = [site.bench.connect() for _ in range(5)]
+    for each in (peer, *others):
+        each.send(b"GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+    wsgi_apps.gate.set()
+    for _ in range(2):
+        site.until_over(peer, *others)
+    assert {each.answer().body for each in (peer, *others) for _ in range(2)} == {b"ok"}
+    assert site.bench.workers.threads == 2
+
+
+def test_no_answer_in_time(site: Applications) -> None:
+    peer = site.serve("waits", ("timeout", "7"), threads="1")
+    assert site.get(peer).body == b"ok"     # and keeps the only thread
+    peer.send(b"GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    site.bench.advance(6)
+    assert peer.receive() == b""
+    site.bench.advance(2)
+    assert peer.answer().status == 503
+
+
+# What the administrator says.
+
+
+def test_without_an_application_there_is_503(site: Applications) -> None:
+    peer = site.serve("length")
+    site.site.serve(site.wsgi, [("app", "another:app")])
+    assert peer.get("/call").status == 503
