@@ -13,8 +13,9 @@ from typing import Callable, NamedTuple, Optional, Tuple
 
 from bench import clients, tls_clients, tunnel, wrk, ws_load
 from bench.connections import connect
+from bench.dynamic_subjects import PROGRAMS, SCRIPT
 from bench.servers import Running
-from bench.subjects import HTTP, MIRROR, RAW, TLS, WS
+from bench.subjects import CGI, HTTP, MIRROR, PROXY, RAW, TLS, WS
 
 SMALL, MEDIUM, BIG = "/1k.html", "/100k.png", "/100m.bin"
 SIZES = {SMALL: 1000, MEDIUM: 100_000, BIG: 100_000_000}
@@ -193,6 +194,11 @@ def raw_echo(server: Running, options: Options) -> Sample:
     return Sample(done.made / done.seconds, done.made / done.cpu if done.cpu else None)
 
 
+def program(server: Running, options: Options) -> Sample:
+    """A program for each request."""
+    return sample(wrk.run(server, f"/{PROGRAMS}/{SCRIPT}", options.seconds, CONNECTIONS))
+
+
 def messages(server: Running, job: ws_load.Job, options: Options) -> Sample:
     """Messages each second, and each CPU second."""
     done = ws_load.run(server, job, options.seconds)
@@ -249,6 +255,9 @@ ROWS = [
     Row("tls-resumed", "TLS handshakes, resumed", "handshakes/s", resumed_handshakes, "nginx", 0.9, 0.7, TLS,
         needs_wrk=False),
     Row("tls-big", "TLS 100 MB", "MB/s", tls_big, "nginx", 0.95, 0.8, TLS, needs_wrk=False),
+    Row("cgi", "CGI, shell script", "requests/s", program, "lighttpd", 1.0, 0.8, CGI),
+    Row("proxy", "proxy 1 KB", "requests/s", static_small, "nginx", 0.6, 0.35, PROXY),
+    Row("proxy-big", "proxy 100 MB", "MB/s", static_big, "nginx", 1.2, 0.8, PROXY, needs_wrk=False),
     Row("raw-bulk", "raw TCP bulk", "MB/s", raw_bulk, "haproxy", 1.3, 0.9, RAW, needs_wrk=False),
     Row("raw-echo", "raw TCP 64 B", "echoes/s", raw_echo, "haproxy", 0.7, 0.5, RAW, needs_wrk=False),
     Row("ws-small", "ws echo 125 B", "messages/s", ws_small, "websockets", 2.5, 1.5, WS, needs_wrk=False),

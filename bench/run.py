@@ -27,10 +27,11 @@ from typing import Any, Dict, List, Optional, Sequence, Set
 
 from bench import report
 from bench.connections import TIMEOUT, make_certificate
+from bench.dynamic_subjects import DYNAMIC_SERVERS, make_program, start_origin
 from bench.processes import Cores, choose_cores, start
 from bench.rows import ROWS, Options, Row, Sample, make_site
 from bench.servers import Running
-from bench.subjects import HOST, MIRROR, SERVERS, TLS, WS, Given, Subject, find
+from bench.subjects import CGI, HOST, MIRROR, PROXY, SERVERS, TLS, WS, Given, Subject, find
 from bench.ws_load import compile_client, compiler
 from bench.ws_subjects import WS_SERVERS
 
@@ -38,7 +39,7 @@ ROUNDS, SECONDS = 5, 3.0
 QUICK_ROUNDS, QUICK_SECONDS, QUICK_IDLE = 2, 1.0, 2000
 SPARE_FILES = 500  # descriptors beyond those of the idle connections
 
-ALL = (*SERVERS, *WS_SERVERS)
+ALL = (*SERVERS, *DYNAMIC_SERVERS, *WS_SERVERS)
 WEBSOCKETS = {WS, MIRROR}
 NAMES = list(dict.fromkeys(subject.name for subject in ALL))
 
@@ -52,7 +53,8 @@ class Bench:
         self.rounds = rounds
         self.cores: Cores = choose_cores()
         self.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwsws-bench-")))
-        self.given = make_given(self.scratch, stack, {subject.kind for subject in subjects})
+        kinds = {subject.kind for subject in subjects}
+        self.given = make_given(self.scratch, stack, kinds, self.cores)
         self._stack = stack
         self._running: Dict[Subject, Running] = {}
 
@@ -97,11 +99,15 @@ def is_wanted(subject: Subject, row: Row) -> bool:
     return subject.kind == row.kind and (subject.keeps_connections or not row.needs_kept)
 
 
-def make_given(scratch: Path, stack: ExitStack, kinds: Set[str]) -> Given:
+def make_given(scratch: Path, stack: ExitStack, kinds: Set[str], cores: Cores) -> Given:
     """Make what all servers of these kinds are given."""
     given = Given(scratch, stack.enter_context(socket.create_server((HOST, 0))))
     given.far_end.settimeout(TIMEOUT)
     make_site(given.site)
+    if CGI in kinds:
+        make_program(given.site)
+    if PROXY in kinds:
+        given = start_origin(given, scratch, cores, stack)
     if TLS in kinds:
         make_certificate(given.certificate, given.key)
     if kinds & WEBSOCKETS:
@@ -166,6 +172,9 @@ def choose_rows(names: Sequence[str]) -> List[Row]:
     if not compiler():
         print("no C compiler is installed: only the rows without WebSockets")
         rows = [row for row in rows if row.kind not in WEBSOCKETS]
+    if not find("nginx"):
+        print("nginx is not installed: no origin, and only the rows without a proxy")
+        rows = [row for row in rows if row.kind != PROXY]
     return rows
 
 

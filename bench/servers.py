@@ -12,7 +12,7 @@ from typing import Callable, Dict, Optional, Type
 
 from bench import processes
 from bench.connections import check_spoken, client_context, connect, connect_tls
-from bench.subjects import HOST, HTTP, MIRROR, RAW, TLS, WS, Given, Subject
+from bench.subjects import CGI, HOST, HTTP, MIRROR, PROXY, RAW, TLS, WS, Given, Subject
 
 READY_SECONDS = 15.0
 POLL_SECONDS = 0.0005
@@ -126,6 +126,8 @@ def upgrades(server: Running) -> bool:
 READY: Dict[str, Callable[[Running], bool]] = {
     HTTP: serves_http,
     TLS: serves_tls,
+    CGI: serves_http,
+    PROXY: serves_http,
     RAW: accepts,
     WS: upgrades,
     MIRROR: upgrades,

@@ -2,7 +2,7 @@
 
 There are several kinds of service, and each `Subject` is one server doing one of them: files over
 HTTP, the same files over TLS, and a tunnel that carries raw TCP onward; those that speak WebSocket are
-in ws_subjects.py.  All serve the same folder with the same certificate, keep connections for ever and write
+in ws_subjects.py, those with programs and origins in dynamic_subjects.py.  All serve the same folder with the same certificate, keep connections for ever and write
 no access log.  Different kinds are different processes, so that the memory and start of one say nothing
 about another.
 """
@@ -22,6 +22,7 @@ HOST = "127.0.0.1"
 MANY = 20000  # connections that each server must be able to hold
 
 HTTP, TLS, RAW = "http", "tls", "raw"
+CGI, PROXY = "cgi", "proxy"  # answers of a program, and of an origin
 WS, MIRROR = "ws", "mirror"  # WebSockets: an echo, and each message to all
 
 
@@ -35,6 +36,7 @@ class Given(NamedTuple):
 
     folder: Path
     far_end: socket.socket  # listening; the benchmark itself accepts what comes through a tunnel
+    origin_port: int = 0    # of the server behind the proxies, where there are any
 
     @property
     def site(self) -> Path:
@@ -147,6 +149,7 @@ http {
     uwsgi_temp_path FOLDER/uwsgi;
     scgi_temp_path FOLDER/scgi;
     types { text/html html; image/png png; application/octet-stream bin; }
+    AROUND
     server {
         LISTEN
         root SITE;
@@ -160,6 +163,10 @@ class Nginx(Subject):
 
     name = "nginx"
 
+    def around(self, given: Given) -> str:
+        """What stands beside the server in the configuration."""
+        return ""
+
     def listen(self, port: int, given: Given) -> str:
         """The lines of the configuration that open the port."""
         return f"listen {HOST}:{port};"
@@ -169,6 +176,7 @@ class Nginx(Subject):
         user = "user root;" if os.getuid() == 0 else ""
         config = NGINX_CONFIG.replace("FOLDER", str(folder)).replace("MANY", str(MANY)).replace("USER", user)
         config = config.replace("LISTEN", self.listen(port, given)).replace("SITE", str(given.site))
+        config = config.replace("AROUND", self.around(given))
         (folder / "nginx.conf").write_text(config)
         return [find("nginx") or "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
@@ -201,11 +209,12 @@ class Lighttpd(Subject):
     """lighttpd as it comes: one process."""
 
     name = "lighttpd"
+    more = ""   # of the configuration
 
     def command(self, port: int, given: Given, folder: Path) -> List[str]:
         config = LIGHTTPD_CONFIG.replace("FOLDER", str(folder)).replace("MANY", str(MANY))
         config = config.replace("PORT", str(port)).replace("SITE", str(given.site))
-        (folder / "lighttpd.conf").write_text(config)
+        (folder / "lighttpd.conf").write_text(config + self.more)
         return [find("lighttpd") or "lighttpd", "-D", "-f", str(folder / "lighttpd.conf")]
 
 
