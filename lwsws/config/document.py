@@ -118,7 +118,8 @@ BUNDLED_OPTIONS = """
 | `lws-echo` | | none |
 | `raw-proxy` | `onward` | who takes over: `ipv4:address:port`, `ipv6:[address]:port`, `unix:/path` |
 | `raw-test` | | none |
-| `wsgi` | | none; what it runs says the `pmo` of the mount: `app`, `path`, `chdir` |
+| `wsgi` | `threads` | requests of the vhost that applications answer at once; default 8 |
+| | | what it runs says the `pmo` of the mount: `app`, `path`, `chdir`, `timeout`, see [wsgi.md](wsgi.md) |
 """
 
 SECTIONS: Tuple[Tuple[str, str, Topics], ...] = (

@@ -153,6 +153,12 @@ class Exchange:
         return self.finished or self.conn.closed
 
     @property
+    def takes_body(self) -> bool:
+        """Whether the handler wants the body of the request now.  A request that took the place of what the
+        client sent has none, so what still comes of a body is nobody's."""
+        return self.consumer is not None and not self.body_paused and self.request is self.asked
+
+    @property
     def is_high(self) -> bool:
         """Enough output is queued; go on when the consumer hears `drained`."""
         return self.conn.transport.is_high

@@ -166,6 +166,8 @@ def _mount(mount: MountConfig) -> Allowed:
         yield mount.origin.target, READ
     elif mount.origin.kind == "cgi":
         yield from _program(mount)
+    elif mount.origin.kind == "callback" and mount.origin.target == "wsgi":
+        yield from _application(mount)
 
 
 def _program(mount: MountConfig) -> Allowed:
@@ -180,6 +182,16 @@ def _program(mount: MountConfig) -> Allowed:
     for _, value in mount.cgi_env:
         if value.startswith("/") and value.count("/") > 1:
             yield value, READ
+    yield os.environ.get("TMPDIR") or "/tmp", KEEP
+
+
+def _application(mount: MountConfig) -> Allowed:
+    """What a Python application needs: its modules, its directory, and where uploads may wait."""
+    options = Options(mount.pmo)
+    for path in options.all("path"):
+        yield path, READ
+    for path in options.all("chdir"):
+        yield path, KEEP
     yield os.environ.get("TMPDIR") or "/tmp", KEEP
 
 

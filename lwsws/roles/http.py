@@ -221,7 +221,7 @@ class HttpRole(Role):
             return not self.conn.transport.is_high and not self.conn.transport.closing
         if exchange.finished:
             return not self._request_done
-        return not self._request_done and exchange.consumer is not None and not exchange.body_paused
+        return not self._request_done and exchange.takes_body
 
     def _act_on(self, event: Union[Request, Data, EndOfMessage]) -> None:
         if isinstance(event, Request):
@@ -277,7 +277,7 @@ class HttpRole(Role):
         elif exchange.finished:
             if conn.deadline.why != DRAIN:
                 conn.expect(limits.timeout, DRAIN)
-        elif not self._request_done and exchange.consumer is not None and not exchange.body_paused:
+        elif not self._request_done and exchange.takes_body:
             rate = self._body_rate = self._body_rate or BodyRate()
             conn.expect(rate.wait(conn.context.reactor.now, limits.timeout, conn.deadline.why == BODY), BODY)
         elif exchange.patience == UNLIMITED:

@@ -22,9 +22,11 @@ METHODS = frozenset((
 # Methods whose request has no meaning without a body (RFC 1945 7.2.2 wants a length for each).
 _METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 
-# Fields that make no sense in a request without a body.
-_FIELDS_OF_BODY = frozenset(("content-encoding", "content-language", "content-length", "content-location",
-                             "content-range", "content-type", "expect", "transfer-encoding"))
+# Fields that make no sense in a request that takes the place of another: what they are about, a body or a
+# change of the protocol, belongs to the other one.
+_FIELDS_OF_OTHER = frozenset(("content-encoding", "content-language", "content-length", "content-location",
+                              "content-range", "content-type", "expect", "http2-settings", "trailer",
+                              "transfer-encoding", "upgrade"))
 
 
 class Request:
@@ -79,9 +81,9 @@ class Request:
     def redirected(self, target: str) -> Request:
         """The request for `target` instead, without a body; RemoteProtocolError if that is no target.
 
-        A method other than HEAD becomes GET, and fields that describe the body go.
+        A method other than HEAD becomes GET, and fields that describe a body or an upgrade go.
         """
-        items = [item for item in self.headers.items if item[0].lower() not in _FIELDS_OF_BODY]
+        items = [item for item in self.headers.items if item[0].lower() not in _FIELDS_OF_OTHER]
         return Request("HEAD" if self.method == "HEAD" else "GET", target, self.version, Headers(items))
 
     def _read_host(self, host: Optional[str], authority: Optional[str]) -> None:

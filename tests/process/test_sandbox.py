@@ -56,6 +56,19 @@ def test_programs_run_only_where_there_are_some() -> None:
     assert not any(access & (RUN & ~READ) for access in rules(config(mount("file:///srv"))).paths.values())
 
 
+def test_what_programs_and_applications_need_beside_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/var/spool/tmp")
+    cgi = mount("cgi:///x", **{"cgi-chroot": "/srv/jail", "cgi-env": [{"CONF": "/etc/app/conf", "ROOT": "/"}]})
+    assert allowed(cgi, "/srv/jail/x") == allowed(cgi, "/srv/jail") == RUN
+    assert allowed(cgi, "/etc/app/conf") == READ
+    assert allowed(cgi, "/") == 0
+    wsgi = mount("callback://wsgi", pmo=[{"app": "a:b", "path": "/srv/app", "chdir": "/srv/data"}])
+    assert allowed(wsgi, "/srv/app") == READ
+    assert allowed(wsgi, "/srv/data") == KEEP
+    for vhost in (cgi, wsgi):
+        assert allowed(vhost, "/var/spool/tmp") == KEEP
+
+
 def test_logs_are_written_by_who_has_no_parent() -> None:
     assert allowed({"access-log": "/var/log/lwsws/a.log"}, "/var/log/lwsws") == APPEND
     assert allowed({"access-log": "/var/log/lwsws/a.log"}, "/var/log/lwsws", has_parent=True) == 0

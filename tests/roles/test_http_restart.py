@@ -9,8 +9,9 @@ import pytest
 
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
+from lwsws.core.routing import Routes
 from lwsws.wire.errors import LocalProtocolError
-from tests.support.handlers import Later
+from tests.support.handlers import Collector, Later
 from tests.support.peer import Bench
 
 
@@ -54,6 +55,28 @@ def test_a_body_is_none_of_its_business(make: Callable[..., Bench]) -> None:
     assert peer.answer().body == b"0123456789"
     peer.send(b"abc")
     assert peer.get("/ten.txt").status == 200
+
+
+def test_the_rest_of_the_body_is_nobodys(make: Callable[..., Bench]) -> None:
+    """LESSONS 3.6: else the client could write whole requests to whom it was sent on to."""
+    bench, collector = make(), Collector()
+    bench.mount("/go", Elsewhere("/collect"))
+    vhost = bench.vhosts().default
+    going = vhost.routes.match("/go")
+    bench.mount("/collect", collector)
+    collecting = vhost.routes.match("/collect")
+    assert going is not None and collecting is not None
+    vhost.routes = Routes([going, collecting])
+    peer = bench.connect()
+    peer.send(b"POST /go HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nUpgrade: x\r\n\r\n")
+    peer.send(b"abc")
+    assert (collector.exchange.request.method, collector.exchange.request.has_body) == ("GET", False)
+    assert collector.exchange.request.headers.get("upgrade") is None
+    assert (collector.body, collector.ended) == (b"", False)
+    collector.exchange.respond(200, [], b"done")
+    assert peer.answer().body == b"done"
+    peer.send(b"POST /collect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi")
+    assert collector.body == b"hi"
 
 
 def test_a_head_stays_a_head(make: Callable[..., Bench]) -> None:
