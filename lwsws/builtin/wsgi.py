@@ -48,7 +48,8 @@ class Wsgi(Protocol):
     name = "wsgi"
 
     gathered = 0
-    """Bytes of bodies held for calls that have not begun."""
+    """Bytes of bodies held for requests that are not over; those of bodies that are read while they come are
+    few, and not counted."""
 
     def init(self, vhost: ProtocolVhost, options: Options) -> None:
         """OptionError if `threads` is no number."""
@@ -161,7 +162,8 @@ class Conversation:
         self._size += len(data)
         self._protocol.gathered += len(data)
         if self._size >= (GATHER if self._protocol.gathered < GATHER_ALL else GATHER_LITTLE):
-            self._stream = BodyStream(self._take_gathered(), self._resume)
+            self._stream = BodyStream(self._gathered, self._resume)
+            self._count_off()
             self._begin(io.BufferedReader(self._stream), None)
 
     def body_ended(self) -> None:
@@ -169,14 +171,13 @@ class Conversation:
         if self._stream is not None:
             self._stream.end()
         else:
-            size = self._size
-            self._begin(io.BytesIO(b"".join(self._take_gathered())), size)
+            body, self._gathered = b"".join(self._gathered), []
+            self._begin(io.BytesIO(body), len(body))
 
-    def _take_gathered(self) -> List[bytes]:
+    def _count_off(self) -> None:
         self._protocol.gathered -= self._size
         self._size = 0
-        gathered, self._gathered = self._gathered, []
-        return gathered
+        self._gathered = []
 
     def _begin(self, body: Any, size: Optional[int]) -> None:
         """Have a thread call the application with `body`, of `size` bytes if that is known."""
@@ -229,7 +230,7 @@ class Conversation:
     def over(self) -> None:
         """The answer is complete, or the client is gone: nothing waits for it any more."""
         self._over = True
-        self._take_gathered()
+        self._count_off()
         if self._stream is not None:
             self._stream.break_off()
         if self._answer is not None:

@@ -111,13 +111,14 @@ class CallbackSession:
     # What the http role says.
 
     def body_received(self, data: bytes) -> None:
-        """A piece of the request's body."""
-        if not self._over:
+        """A piece of the request's body, which is not that of a request it was made of (Exchange.restart)."""
+        if not self._over and not self._end_told:
             self._call(self.protocol.http_body, data)
 
     def body_ended(self) -> None:
         """The request's body is complete."""
-        if not self._over:
+        if not self._over and not self._end_told:
+            self._end_told = True
             self._call(self.protocol.http_body_end)
 
     def drained(self) -> None:

@@ -107,14 +107,16 @@ class Returns:
         """Be ready to be told something.  From any thread: a selector can be added to while it waits."""
         with self._lock:
             if self._wakeup is None and not self._closed:
-                self._wakeup = Wakeup()
-                self._reactor.watch(self._wakeup, READ, self._woken)
+                wakeup = Wakeup()
+                self._reactor.watch(wakeup, READ, self._woken)
+                self._wakeup = wakeup
 
     def put(self, done: Union[Task, Action]) -> None:
         """Have the reactor deliver `done`, or call it; from any thread.  What comes after close() waits for
         another close()."""
-        self.open()
         self._done.append(done)
+        if self._wakeup is None:
+            self.open()
         wakeup = self._wakeup
         if wakeup is not None:
             wakeup.wake()

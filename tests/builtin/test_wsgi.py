@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Tuple, Union
 
 import pytest
 
 from lwsws.builtin.wsgi import GATHER, Wsgi
 from lwsws.core.options import Options
 from lwsws.core.session import HttpSession
+from lwsws.handlers.basicauth import BasicAuthHandler, PasswordFile
+from lwsws.handlers.callback import CallbackHandler
 from lwsws.server.plugin_server import PluginServer
 from tests.builtin import wsgi_apps
 from tests.net.support import spin
@@ -71,6 +74,22 @@ class Applications:
         """One without a body."""
         head = "\r\n".join((f"{method} {target} HTTP/1.1", "Host: localhost", *fields, "", ""))
         return self.ask(peer, head.encode(), method)
+
+    def send_all(self, peer: Peer, data: Union[bytes, memoryview]) -> None:
+        """Send `data`, of which the server takes no more than the application."""
+        left = memoryview(data)
+
+        def is_sent() -> bool:
+            nonlocal left
+            try:
+                while left:
+                    left = left[peer.sock.send(left):]
+                    self.bench.run()
+            except BlockingIOError:
+                self.bench.run()
+            return not left
+
+        wait_until(is_sent, "all is sent")
 
     def until_told(self, text: str) -> None:
         """Until an application has said that."""
@@ -143,6 +162,20 @@ def test_the_host_of_an_absolute_target_counts(site: Applications) -> None:
     assert (got["HTTP_HOST"], got["REQUEST_URI"]) == ("example.com:81", "http://example.com:81/call")
 
 
+def test_a_password_that_the_server_asks_for_is_its_own(site: Applications, tmp_path: Path) -> None:
+    path = tmp_path / "passwords"
+    path.write_text("user:pass\n")
+    path.chmod(0o600)
+    site.serve("environment")
+    options = Options([("app", f"{MODULE}:environment")])
+    inner = CallbackHandler(lambda: site.wsgi, VHOST, options, 0)
+    site.bench.mount("/call", BasicAuthHandler(PasswordFile(str(path), site.bench.clock), inner))
+    field = "Authorization: Basic dXNlcjpwYXNz"
+    got = json.loads(site.get(site.bench.connect(), "/call", "GET", field).body)
+    assert (got["AUTH_TYPE"], got["REMOTE_USER"]) == ("Basic", "user")
+    assert "HTTP_AUTHORIZATION" not in got
+
+
 # The body of a request.
 
 
@@ -175,10 +208,25 @@ def test_a_large_body_is_read_while_it_comes(site: Applications, is_chunked: boo
     peer = site.serve("length")
     size = GATHER + 900_000
     body = chunked(bytes(GATHER), bytes(900_000)) if is_chunked else post(bytes(size))
-    peer.send(body[:-10])
+    site.send_all(peer, body[:-10])
     site.until_told("called")
     assert site.wsgi.gathered == 0
     assert site.ask(peer, body[-10:]).body == b"%d" % size
+
+
+def test_a_client_waits_for_an_application_that_does_not_read(site: Applications) -> None:
+    peer = site.serve("late")
+    size = GATHER + 8_000_000
+    left = memoryview(post(bytes(size)))
+    for _ in range(20):
+        with suppress(BlockingIOError):
+            left = left[peer.sock.send(left):]
+        site.bench.run()
+    assert len(left) > 6_000_000
+    wsgi_apps.gate.set()
+    site.send_all(peer, left)
+    site.until_over(peer)
+    assert peer.answer().body == b"%d" % size
 
 
 def test_many_bodies_do_not_fill_the_memory(site: Applications, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +242,24 @@ def test_many_bodies_do_not_fill_the_memory(site: Applications, monkeypatch: pyt
     second.send(b"x")
     site.until_over(first, second)
     assert (first.answer().body, second.answer().body) == (b"90001", b"20001")
+
+
+def test_bodies_that_wait_for_a_thread_count_as_well(site: Applications) -> None:
+    peers = [site.serve("late", threads="1"), site.bench.connect()]
+    for peer in peers:
+        peer.send(post(bytes(1000)))
+    assert site.wsgi.gathered == 2000
+    wsgi_apps.gate.set()
+    site.until_over(*peers)
+    assert [peer.answer().body for peer in peers] == [b"1000", b"1000"]
+    assert site.wsgi.gathered == 0
+
+
+def test_more_requests_than_can_wait(site: Applications) -> None:
+    peer = site.serve("length")
+    site.bench.workers.stop(10)     # takes none, as one that has too many
+    answer = site.ask(peer, post(b"x"))
+    assert (answer.status, answer.get("retry-after")) == (503, "1")
 
 
 def test_a_client_who_leaves_before_the_body_is_complete(site: Applications,
@@ -215,7 +281,7 @@ def test_an_answer_bit_by_bit(site: Applications) -> None:
     answer = site.get(peer, "/call?3")
     assert answer.head.startswith(b"HTTP/1.1 200 Fine\r\n") and answer.get("transfer-encoding") == "chunked"
     assert answer.body == b"".join(b"%1023d\n" % number for number in range(3))
-    assert wsgi_apps.told == ["closed"]
+    site.until_told("closed")
 
 
 def test_a_large_answer_waits_for_its_client(site: Applications) -> None:
@@ -226,7 +292,7 @@ def test_a_large_answer_waits_for_its_client(site: Applications) -> None:
     assert peer.connection.transport.size < 600 * 1024
     site.until_over(peer)
     assert len(peer.answer().body) == 4000 * 1024
-    assert wsgi_apps.told == ["closed"]
+    site.until_told("closed")
 
 
 def test_a_client_who_leaves_ends_the_answer(site: Applications, capfd: pytest.CaptureFixture[str]) -> None:
@@ -301,8 +367,14 @@ def test_what_is_written_to_errors_is_in_the_log(site: Applications,
                                                  capfd: pytest.CaptureFixture[str]) -> None:
     peer = site.serve("errors")
     assert site.get(peer).body == b"ok"
-    site.bench.run()
-    lines = [line.partition("conn 1: wsgi: ")[2] for line in capfd.readouterr().err.splitlines()]
+    lines: List[str] = []
+
+    def are_there() -> bool:
+        site.bench.run()
+        lines.extend(line.partition("conn 1: wsgi: ")[2] for line in capfd.readouterr().err.splitlines())
+        return len(lines) >= 3      # the last one comes when the application has returned
+
+    wait_until(are_there, "three lines")
     assert lines == ["one", "two", "\\x1b[2Jthree"]
 
 

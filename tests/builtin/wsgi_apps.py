@@ -50,6 +50,12 @@ def _length(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return [str(size).encode()]
 
 
+def _late(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Reads when the gate opens."""
+    assert gate.wait(10)
+    return _length(environ, start_response)
+
+
 class Body:
     """A body that says when it is closed, and may fail on its way."""
 
@@ -135,6 +141,7 @@ def leaves(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 environment = validator(_environ)
 lines = validator(_by_lines)
 length = validator(_length)
+late = validator(_late)
 stream = validator(_stream)
 breaks = validator(_breaks)
 written = validator(_written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
@@ -165,10 +166,13 @@ def test_plugins_ask_the_server(bench: Bench, capfd: pytest.CaptureFixture[str])
     assert told[1] == 7
 
 
-def test_plugins_have_threads_of_their_own(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+def test_plugins_have_threads_of_their_own(bench: Bench, capfd: pytest.CaptureFixture[str],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
     told: List[object] = []
     server = PluginServer(bench.reactor, bench.workers, lambda hide_vhosts: {})
+    monkeypatch.setattr(sys, "setswitchinterval", told.append)
     pool = server.make_pool(1, "mine")
+    assert told.pop() == 0.0005     # threads that compute must not keep all connections waiting
 
     def job() -> str:
         server.call_from_thread(lambda: told.append("called"))
