@@ -2,9 +2,9 @@
 
 There are several kinds of service, and each `Subject` is one server doing one of them: files over
 HTTP, the same files over TLS, and a tunnel that carries raw TCP onward; those that speak WebSocket are
-in ws_subjects.py, those with programs and origins in dynamic_subjects.py.  All serve the same folder with the same certificate, keep connections for ever and write
-no access log.  Different kinds are different processes, so that the memory and start of one say nothing
-about another.
+in ws_subjects.py, those with programs and origins in dynamic_subjects.py.  All serve the same folder with
+the same certificate, keep connections for ever and write no access log.  Different kinds are different
+processes, so that the memory and start of one say nothing about another.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def size(function: Function) -> int:
 def long_functions(sources: Sequence[Source]) -> Iterator[str]:
     """Functions that should be several."""
     for source in sources:
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if isinstance(node, FUNCTIONS) and size(node) > FUNCTION_LINES:
                 yield f"{source.at(node)}: {node.name} has {size(node)} lines, at most {FUNCTION_LINES}"
 
@@ -69,10 +69,15 @@ def undescribed_modules(sources: Sequence[Source]) -> Iterator[str]:
             yield f"{source.at(1)}: no module docstring"
 
 
+def last_name(node: ast.expr) -> str:
+    """What a name or an attribute is called; "" for anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
 def base_names(node: ast.ClassDef) -> List[str]:
     """The bases of a class by their last name, `Generic[T]` as Generic."""
     bases = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
-    return [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in bases]
+    return [last_name(base) for base in bases]
 
 
 def is_public(name: str) -> bool:
@@ -88,7 +93,7 @@ class Interfaces:
         self.described: Dict[str, Set[str]] = {}
         self.protocols: Set[str] = set()
         for source in sources:
-            for node in ast.walk(source.tree):
+            for node in source.nodes:
                 if isinstance(node, ast.ClassDef):
                     self._add(node)
 
@@ -136,7 +141,7 @@ def eager_annotations(sources: Sequence[Source]) -> Iterator[str]:
     """Files with annotations that Python 3.9 would evaluate."""
     for source in sources:
         kinds = (*FUNCTIONS, ast.ClassDef, ast.AnnAssign)
-        annotated = any(isinstance(node, kinds) for node in ast.walk(source.tree))
+        annotated = any(isinstance(node, kinds) for node in source.nodes)
         postponed = any(
             isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in source.tree.body
         )
@@ -148,7 +153,7 @@ def is_broad(node: ast.AST) -> bool:
     """Whether `node` catches everything: a bare except, `except Exception`, suppress(Exception)."""
     if isinstance(node, ast.ExceptHandler):
         caught = [node.type] if not isinstance(node.type, ast.Tuple) else list(node.type.elts)
-    elif isinstance(node, ast.Call) and "suppress" in ast.dump(node.func):
+    elif isinstance(node, ast.Call) and "suppress" in last_name(node.func):
         caught = list(node.args)
     else:
         return False
@@ -158,7 +163,7 @@ def is_broad(node: ast.AST) -> bool:
 def broad_excepts(sources: Sequence[Source]) -> Iterator[str]:
     """Broad excepts beyond those of the named boundaries."""
     for source in sources:
-        broad = [node for node in ast.walk(source.tree) if is_broad(node)]
+        broad = [node for node in source.nodes if is_broad(node)]
         allowed = BROAD_EXCEPTS.get(source.path, 0)
         for node in broad[allowed:]:
             yield f"{source.at(node)}: broad except: not one of the named boundaries"
@@ -168,7 +173,7 @@ def prints(sources: Sequence[Source]) -> Iterator[str]:
     """Output that goes past the log."""
     for source in sources:
         if source.path not in MAY_PRINT:
-            for node in ast.walk(source.tree):
+            for node in source.nodes:
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
                     yield f"{source.at(node)}: print: use lwsws.log"
 
@@ -193,7 +198,7 @@ def words(name: str) -> Set[str]:
 def named_things(source: Source) -> Iterator[Tuple[int, str]]:
     """Line and name of the file itself and of what it defines."""
     yield 1, source.path.rpartition("/")[2][: -len(".py")]
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             yield node.lineno, node.name
 
@@ -228,7 +233,7 @@ def test_the_rule_holds(checker: Checker, places: Sequence[str]) -> None:
 def test_no_allowance_is_left_over() -> None:
     """An entry of a table whose reason has gone would let a later fault pass."""
     found = Counter(
-        source.path for source in read(*SHIPPED) for node in ast.walk(source.tree) if is_broad(node)
+        source.path for source in read(*SHIPPED) for node in source.nodes if is_broad(node)
     )
     assert {path: found[path] for path in BROAD_EXCEPTS} == BROAD_EXCEPTS
 

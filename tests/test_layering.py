@@ -109,7 +109,7 @@ def why_not(importer: str, imported: str) -> str:
 
 def upward_imports(sources: Sequence[Source]) -> Iterator[str]:
     """Imports that do not point down."""
-    ours = [source.module for source in sources]
+    ours = frozenset(source.module for source in sources)
     for source in sources:
         for found in imports(source, ours):
             if within(found.name, "lwsws"):
@@ -183,10 +183,10 @@ class Call(NamedTuple):
 def calls(source: Source) -> Iterator[Call]:
     """Every call in `source`; `from os import fork; fork()` is known to be os.fork."""
     origin: Dict[str, str] = {}
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.ImportFrom) and node.module:
             origin.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if not isinstance(node, ast.Call):
             continue
         called = node.func

@@ -15,7 +15,7 @@ import socket
 from typing import TYPE_CHECKING, Optional, Protocol
 
 from lwsws.net.endpoint import HALF_CLOSED, OPEN
-from lwsws.net.reactor import READ
+from lwsws.net.reactor import READ, Reactor
 from lwsws.net.receiver import ConnectionLost, Receiver
 from lwsws.net.timers import Deadline
 from lwsws.net.transport import Transport
@@ -36,9 +36,13 @@ class SocketFailed(ConnectionLost):
 
 
 class LinkTransport(Transport):
-    """A transport that, when it can send no more, still reads what has come."""
+    """A transport that, when it can send no more, still reads what has come; then it is lost."""
 
-    __slots__ = ()
+    __slots__ = ("_failure",)
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, receiver: Receiver) -> None:
+        super().__init__(reactor, sock, receiver)
+        self._failure: Optional[SocketFailed] = None    # of sending
 
     def _lost(self, exc: Exception) -> ConnectionLost:
         return SocketFailed(*super()._lost(exc).args)
@@ -62,6 +66,7 @@ class LinkTransport(Transport):
             return False
         if not unread:
             return False
+        self._failure = exc
         self._state = HALF_CLOSED
         self.is_high = False
         queue, self._queue = self._queue, None
@@ -69,6 +74,12 @@ class LinkTransport(Transport):
             queue.clear()
         self._watch(READ if self._reading else 0)
         return True
+
+    def _read_eof(self) -> None:
+        if self._failure is None:
+            super()._read_eof()
+        else:   # the kernel tells of a failure once; what looks like an end now is none
+            self._end(self._failure)
 
 
 class Discarded:

@@ -1,8 +1,8 @@
 """The two ends of pipes to and from a program: read and written without ever waiting.
 
 Pipes and not socket pairs, because programs open /dev/stdin and /dev/stdout, which with sockets is ENXIO.
-As with transports, a reader makes one read in a pass, and a writer tries the pipe at once, queues what it
-did not take and watches it only while something is queued.
+As with transports, a reader takes a bounded amount in a pass, and a writer tries the pipe at once, queues
+what it did not take and watches it only while something is queued.
 
 A paused reader is not watched at all: the kernel would report the hang-up of the program in each pass.
 
@@ -18,6 +18,10 @@ from lwsws import log
 from lwsws.net.output import OutputQueue
 from lwsws.net.reactor import BUFFER_BYTES, READ, WRITE, Reactor
 from lwsws.net.transport import HIGH, LOW
+
+# In a pass, unless the first brings all that the buffer holds: right behind the last that a program writes is
+# mostly its end, and who knows of both at once can answer at once.
+READS = 2
 
 
 class PipeReceiver(Protocol):
@@ -99,20 +103,29 @@ class PipeReader:
         os.close(self._fd)
 
     def _readable(self, mask: int) -> None:
-        try:
-            data = os.read(self._fd, BUFFER_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            log.info(f"a pipe cannot be read: {error}")
-            data = b""
-        if data:
+        for _ in range(READS):
+            data = self._read()
+            if data is None:
+                return
+            if not data:
+                receiver = self._receiver
+                self.close()
+                receiver.eof_received()
+                return
             self.bytes_received += len(data)
             self._receiver.data_received(data)
-            return
-        receiver = self._receiver
-        self.close()
-        receiver.eof_received()
+            if len(data) == BUFFER_BYTES or not self._watched:
+                return
+
+    def _read(self) -> Optional[bytes]:
+        """What there is; b"" at the end, None if that is still to come."""
+        try:
+            return os.read(self._fd, BUFFER_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            log.info(f"a pipe cannot be read: {error}")
+            return b""
 
 
 class PipeWriter:

@@ -1,15 +1,15 @@
 """Starting programs: the one place that does.
 
 A program gets three fds, the environment of its Command, a session of its own, and default signal handlers.
-Starting takes a good part of a millisecond of waiting, so it is a job for a worker:
-
-    workers.submit(lambda: start(command), started, owner=exchange, dispose=Started.discard)
-
 What a Started becomes on the reactor's thread is a Program (net/programs.py), and pipes (net/pipes.py).
 
 subprocess.Popen forks the cheap way, by vfork(), which copies nothing of the memory of the server, only
 while nothing of ours is to run in the new process.  So limits are set from outside when it has been started,
 and only a chroot, for which there is no other way, pays for a real fork().
+
+Starting takes a tenth of a millisecond, in which Python lets no other thread run, so nothing is gained by a
+worker, and the way to it and back costs as much again.  With a chroot it takes some milliseconds, mostly
+spent waiting, and there a worker does it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import os
 import resource
 import signal
 import subprocess
-from contextlib import ExitStack
-from typing import Callable, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, List, Mapping, NamedTuple, Optional, Tuple
 
 from lwsws.net.jail import Jail
 from lwsws.net.programs import Program, Programs, describe_exit, signal_group
@@ -78,33 +77,35 @@ class Started:
 
 
 def start(command: Command) -> Started:
-    """Start a program; blocks for a short time.  `command.stdin`, if it is a fd, is closed in our process,
-    whatever happens.
+    """Start a program, on whatever thread; blocks for a short time.  A fd in `command.stdin` is closed in our
+    process, whatever happens.
 
     OSError if it cannot be started: `errno` and `strerror` tell why, and nothing is left of it.
     """
-    with ExitStack() as theirs, ExitStack() as ours:
-        if command.stdin >= 0:
-            theirs.callback(os.close, command.stdin)
+    theirs = [command.stdin] if command.stdin >= 0 else []
+    ours: List[int] = []
+    try:
         their_stdin, stdin = command.stdin, -1
         if command.stdin == PIPE:
             their_stdin, stdin = _pipe(theirs, ours)
         stdout, their_stdout = _pipe(ours, theirs)
         stderr, their_stderr = _pipe(ours, theirs)
-        for fd in (stdin, stdout, stderr):
-            if fd != -1:
-                os.set_blocking(fd, False)
+        for fd in ours:
+            os.set_blocking(fd, False)
         popen = _popen(command, their_stdin, their_stdout, their_stderr)
-        ours.pop_all()
+        ours.clear()
+    finally:
+        for fd in theirs + ours:
+            os.close(fd)
     _limit(popen.pid)
     return Started(popen, stdin, stdout, stderr)
 
 
-def _pipe(for_reader: ExitStack, for_writer: ExitStack) -> Tuple[int, int]:
-    """A pipe whose ends are closed with these two."""
+def _pipe(of_reader: List[int], of_writer: List[int]) -> Tuple[int, int]:
+    """A pipe whose ends are added to these."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    for_reader.callback(os.close, reader)
-    for_writer.callback(os.close, writer)
+    of_reader.append(reader)
+    of_writer.append(writer)
     return reader, writer
 
 

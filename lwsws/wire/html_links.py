@@ -77,8 +77,11 @@ _RAW: Dict[bytes, Until] = {
     for name in _RAW_NAMES
 }
 _RAW[b"plaintext"] = _NEVER
-# Text, and tags in it that have no attributes and no content of a special kind.
-_PLAIN = re.compile(rb"[^<]*(?:</?(?!" + b"|".join(_RAW) + rb")[A-Za-z][A-Za-z0-9]*>[^<]*)*", re.IGNORECASE)
+# Text, with "<" that begin nothing (13.2.5.6), and tags without attributes and without content of a special
+# kind.
+_PLAIN = re.compile(
+    rb"[^<]*(?:<(?:(?=[^A-Za-z/!?])|/?(?!" + b"|".join(_RAW) + rb")[A-Za-z][A-Za-z0-9]*>)[^<]*)*",
+    re.IGNORECASE)
 
 # The steps through a tag (13.2.5.8, 13.2.5.32 to 39): what is passed over in each, where the byte behind
 # that leads, and where any other byte leads.
@@ -183,12 +186,9 @@ class LinkRewriter:
             return at
         if mark[:1] == b"!":
             return self._declaration(buffer, at, out)
-        # 13.2.5.7: "</>" is nothing at all, which ends like a bogus comment.
-        if mark[:1] in (b"/", b"?"):
-            self._until = _BOGUS_END
-            return at
-        out.append(b"<")
-        return at + 1
+        # "<?" or "</": _PLAIN takes all else.  13.2.5.7: "</>" is nothing, and ends like a bogus comment.
+        self._until = _BOGUS_END
+        return at
 
     def _declaration(self, buffer: Buffer, at: int, out: List[Buffer]) -> int:
         """At "<!"."""

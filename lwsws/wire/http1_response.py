@@ -169,9 +169,6 @@ class ResponseReader(MessageReader[Union[Interim, Response]]):
         body = self._body
         if isinstance(body, SizedBody):
             body.skip(count)
-            if body.complete:
-                self._body = None
-                self._state = END
 
     def _parse_head(self, raw: bytes) -> Union[Interim, Response]:
         count = self._count_fields(raw)

@@ -13,7 +13,7 @@ No result begins with "//" or "/\\": browsers take these for the beginning of an
 from __future__ import annotations
 
 import re
-from typing import Optional, Sequence, Tuple
+from typing import Match, Optional, Sequence, Tuple
 
 from lwsws.wire.target import parse_host, quote_path
 
@@ -23,10 +23,11 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # A backslash ends the authority as well: browsers take it for a slash.
 _URL = re.compile(
     r"(?:(?:([A-Za-z][A-Za-z0-9+.-]*):)?//([^/?#\\\s]*))?(/[^?#]*)?((?:[?#].*)?)", re.DOTALL)
-# What HTML takes for white space around the value of an attribute, and what is between.
-_VALUE = re.compile(rb"([\t\n\f\r ]*)(.*?)([\t\n\f\r ]*)", re.DOTALL)
+# What HTML takes for white space around the value of an attribute.
+_HTML_SPACE = b"\t\n\f\r "
 # What nearly all links look like: a path that means the same to everybody.
 _PLAIN_LINK = re.compile(rb"/(?:[A-Za-z0-9_.~-]|\Z)")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class OriginPaths:
@@ -53,9 +54,15 @@ class OriginPaths:
         self._names = frozenset(host for _, host, _ in servers)
 
     def target(self, rest: str, query: Optional[str]) -> str:
-        """The target for the origin: `rest` is the path (decoded) past the mountpoint, `query` as it came."""
+        """The target for the origin: `rest` is the path (decoded) past the mountpoint, `query` as it came.
+
+        Of the query only bytes that are not ASCII are changed: no URL may hold them (RFC 3986 2), and not
+        every origin takes them.
+        """
         path = self._base + quote_path(rest) if rest else self._location
-        return path if query is None else f"{path}?{query}"
+        if query is None:
+            return path
+        return f"{path}?{query if query.isascii() else _NOT_ASCII.sub(_escape, query)}"
 
     def location_field(self, value: str, sent_host: str = "") -> str:
         """The value of a Location or Content-Location for the client.
@@ -86,10 +93,9 @@ class OriginPaths:
         """The value of an HTML attribute that holds a URL, as it is in the document, for the client."""
         if _PLAIN_LINK.match(value) is not None and not self._base:
             return self._link_start + value
-        found = _VALUE.fullmatch(value)
-        if found is None or found.group(2)[:1] not in (b"/", b"h", b"H"):
+        inner = value.strip(_HTML_SPACE)
+        if inner[:1] not in (b"/", b"h", b"H"):
             return value
-        before, inner, after = found.groups()
         url = _URL.fullmatch(inner.decode("latin-1"))
         if url is None:
             return value
@@ -101,7 +107,8 @@ class OriginPaths:
         # Browsers drop these wherever they are, and a character reference may stand for any of them.
         if mapped is None or (not self._link_mount and any(mark in path for mark in "\t\r\n&")):
             return value
-        return b"".join((before, (mapped + rest).encode("latin-1"), after))
+        before = len(value) - len(value.lstrip(_HTML_SPACE))
+        return value[:before] + (mapped + rest).encode("latin-1") + value[before + len(inner):]
 
     def _is_ours(
         self, scheme: Optional[str], authority: Optional[str], path: Optional[str], sent: str
@@ -148,3 +155,7 @@ class OriginPaths:
         if kind == "domain" and value.removeprefix(".").lower() in self._names:
             return None
         return attribute
+
+
+def _escape(octet: Match[str]) -> str:
+    return f"%{ord(octet.group()):02X}"

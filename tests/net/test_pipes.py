@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from typing import Callable, Iterator, List, Optional, Tuple
 
 import pytest
@@ -127,7 +128,26 @@ def test_bytes_and_the_end_are_received(reactor: Reactor, incoming: Incoming) ->
     assert incoming.pipe.closed
 
 
-def test_one_read_of_bounded_size_in_a_pass(reactor: Reactor) -> None:
+def test_last_words_and_the_end_come_in_one_pass(reactor: Reactor, incoming: Incoming) -> None:
+    os.write(incoming.end, b"hello\n")
+    incoming.hang_up()
+    incoming.pipe.start()
+    reactor.run_once(1.0)
+    assert incoming.got.events == ["data", "eof"]
+
+
+def test_who_goes_on_writing_gets_no_more_turns(reactor: Reactor, incoming: Incoming) -> None:
+    def write_more() -> None:
+        os.write(incoming.end, b"more")
+
+    incoming.got.hook = write_more
+    os.write(incoming.end, b"a")
+    incoming.pipe.start()
+    reactor.run_once(1.0)
+    assert incoming.got.data == b"amore"
+
+
+def test_much_is_read_once_in_a_pass(reactor: Reactor) -> None:
     one, other = Incoming(reactor), Incoming(reactor)
     for each in (one, other):
         assert os.write(each.end, b"x" * 65536) == 65536
@@ -203,6 +223,7 @@ def test_much_waits_and_comes_whole(reactor: Reactor, outgoing: Outgoing, piece:
     assert outgoing.pipe.size == len(content) - outgoing.pipe.bytes_sent
     assert outgoing.pipe.is_high
     outgoing.pipe.write_eof()
+    outgoing.pipe.write(b"too late")
     assert outgoing.read_all(reactor) == content
     assert outgoing.pipe.bytes_sent == len(content)
     assert outgoing.got.events == ["drained"]   # below LOW, but not when it ended
@@ -210,10 +231,11 @@ def test_much_waits_and_comes_whole(reactor: Reactor, outgoing: Outgoing, piece:
 
 
 def test_drained_comes_below_low_and_again_when_empty(reactor: Reactor, outgoing: Outgoing) -> None:
-    outgoing.pipe.write(b"x" * (HIGH + 65536))
-    assert not outgoing.pipe.is_high    # the pipe itself took the rest
-    outgoing.pipe.write(b"x")
-    assert outgoing.pipe.is_high
+    was_high = []
+    for data in (b"x" * (HIGH + 65536), b"x"):  # the pipe itself takes 65536
+        outgoing.pipe.write(data)
+        was_high.append(outgoing.pipe.is_high)
+    assert was_high == [False, True]
     sizes: List[Tuple[int, bool]] = []
     outgoing.got.hook = lambda: sizes.append((outgoing.pipe.size, outgoing.pipe.is_high))
     while len(sizes) < 2:
@@ -222,6 +244,15 @@ def test_drained_comes_below_low_and_again_when_empty(reactor: Reactor, outgoing
     (first, first_high), second = sizes
     assert 0 < first < LOW
     assert (first_high, second) == (False, (0, False))
+
+
+def test_from_much_to_nothing_in_one_step(reactor: Reactor, outgoing: Outgoing) -> None:
+    """What a pipe holds is LOW, of which the queue is not below until it is empty."""
+    outgoing.pipe.write(b"x" * 65536 * 6)
+    while outgoing.pipe.size:
+        os.read(outgoing.end, 65536)
+        reactor.run_once(0.0)
+    assert (outgoing.got.events, outgoing.pipe.is_high) == (["drained"], False)
 
 
 def test_an_emptied_writer_is_not_watched(reactor: Reactor, outgoing: Outgoing,
@@ -254,6 +285,15 @@ def test_a_program_that_goes_while_much_waits(reactor: Reactor, outgoing: Outgoi
     settle(reactor)
     assert outgoing.got.events == ["broken"]
     assert (outgoing.pipe.size, outgoing.pipe.is_high) == (0, False)
+
+
+def test_closed_ends_let_go_of_their_receivers(incoming: Incoming, outgoing: Outgoing) -> None:
+    receivers = [weakref.ref(incoming.got), weakref.ref(outgoing.got)]
+    del incoming.got, outgoing.got
+    assert all(each() is not None for each in receivers)
+    incoming.pipe.close()
+    outgoing.pipe.close()
+    assert all(each() is None for each in receivers)
 
 
 def test_closing_drops_what_waits_and_tells_nobody(reactor: Reactor, outgoing: Outgoing) -> None:

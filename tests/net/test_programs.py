@@ -152,6 +152,31 @@ def test_a_released_program_is_ended_when_it_runs_on_too_long(reactor: Reactor, 
     assert programs.alive == 0
 
 
+def test_ending_one_that_was_released_ends_its_group(reactor: Reactor, clock: ManualClock,
+                                                      programs: Programs, run: Run) -> None:
+    shell = run(IN_BACKGROUND.format(job="trap '' TERM; echo up; cat") + "wait")
+    assert shell.hears() == "up\n"
+    shell.program.release(5.0)
+    clock.advance(5.0)
+    spin(reactor, lambda: shell.program.has_ended)
+    assert (shell.is_zombie(), shell.ends) == (True, [-signal.SIGTERM])
+    clock.advance(KILL_SECONDS)
+    settle(reactor)
+    assert (shell.hears(), programs.alive) == ("", 0)
+
+
+def test_killing_twice_gives_no_more_time(reactor: Reactor, clock: ManualClock, run: Run) -> None:
+    shell = run("trap '' TERM; echo up; cat")
+    assert shell.hears() == "up\n"
+    shell.program.kill()
+    clock.advance(KILL_SECONDS / 2)
+    settle(reactor)
+    shell.program.kill()
+    clock.advance(KILL_SECONDS / 2)
+    spin(reactor, lambda: shell.program.has_ended)
+    assert shell.ends == [-9]
+
+
 def test_killing_reaches_all_of_the_group(reactor: Reactor, clock: ManualClock, programs: Programs,
                                           run: Run) -> None:
     shell = run(IN_BACKGROUND.format(job="echo up; cat") + "wait")
@@ -259,6 +284,13 @@ def test_the_end_of_the_server_leaves_nothing(reactor: Reactor, programs: Progra
         assert not shell.exists()
         assert shell.hears() == ""  # nobody in the group has its pipe any more
     assert (mild.ends, ended.ends) == ([], [0])     # nobody is told by close()
+
+
+def test_the_end_of_the_server_gives_time_for_last_words(programs: Programs, run: Run) -> None:
+    shell = run("trap 'echo bye; exit' TERM; echo up; read line")
+    assert shell.hears() == "up\n"
+    programs.close()
+    assert shell.hears() == "bye\n"
 
 
 def test_nothing_to_end_takes_no_time(programs: Programs) -> None:

@@ -58,7 +58,8 @@ def test_programs_run_only_where_there_are_some() -> None:
 
 def test_what_programs_and_applications_need_beside_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/var/spool/tmp")
-    cgi = mount("cgi:///x", **{"cgi-chroot": "/srv/jail", "cgi-env": [{"CONF": "/etc/app/conf", "ROOT": "/"}]})
+    environment = [{"CONF": "/etc/app/conf", "ROOT": "/"}]
+    cgi = mount("cgi:///x", **{"cgi-chroot": "/srv/jail", "cgi-env": environment})
     assert allowed(cgi, "/srv/jail/x") == allowed(cgi, "/srv/jail") == RUN
     assert allowed(cgi, "/etc/app/conf") == READ
     assert allowed(cgi, "/") == 0

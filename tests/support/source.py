@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from functools import cache
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Union
+from typing import Container, Dict, Iterator, List, NamedTuple, Sequence, Set, Union
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -21,13 +21,21 @@ Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+# What the rules look at; other nodes are many, and walking the trees takes longest.
+LOOKED_AT = (
+    *FUNCTIONS, ast.ClassDef, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.Call, ast.ExceptHandler, ast.If,
+)
+
+
 class Source(NamedTuple):
-    """One file: `path` below the root with `/`, `module` as one would import it."""
+    """One file: `path` below the root with `/`, `module` as one would import it; `nodes` are those of its
+    tree that are of the kinds of LOOKED_AT."""
 
     path: str
     module: str
     lines: List[str]
     tree: ast.Module
+    nodes: Sequence[ast.AST]
 
     def at(self, node: Union[int, ast.AST]) -> str:
         """`file:line`, for a fault at `node` or at a line number."""
@@ -41,7 +49,8 @@ def parse(path: str, text: str) -> Source:
     if path == "lwsws.py":
         module = "(lwsws.py)"  # the launcher is not the package of the same name
     tree = ast.parse(text, filename=path, feature_version=OLDEST_PYTHON)
-    return Source(path, module, text.splitlines(), tree)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, LOOKED_AT)]
+    return Source(path, module, text.splitlines(), tree, nodes)
 
 
 @cache    # parsing takes longer than most rules take to look
@@ -67,16 +76,17 @@ class Import(NamedTuple):
     for_types: bool
 
 
-def imports(source: Source, ours: Sequence[str] = ()) -> Iterator[Import]:
+def imports(source: Source, ours: Container[str] = ()) -> Iterator[Import]:
     """Every import in `source`, inside functions too.
 
     `from a import b` is the module a.b if that is one of `ours`, else a.
     """
     only_types: Set[ast.AST] = set()
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            only_types.update(inner for statement in node.body for inner in ast.walk(statement))
-    for node in ast.walk(source.tree):
+    if any("TYPE_CHECKING" in line for line in source.lines):
+        for node in source.nodes:
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                only_types.update(inner for statement in node.body for inner in ast.walk(statement))
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -91,7 +101,7 @@ def imports(source: Source, ours: Sequence[str] = ()) -> Iterator[Import]:
 
 def import_graph(sources: Sequence[Source]) -> Dict[str, Set[str]]:
     """For each module of `sources`, those of them that it imports when it runs."""
-    ours = [source.module for source in sources]
+    ours = frozenset(source.module for source in sources)
     return {
         source.module: {
             found.name

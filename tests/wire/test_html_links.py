@@ -86,6 +86,7 @@ def test_all_else_stays(document: bytes) -> None:
         b"<title>a<b</title>",
         b"<style></style>", b"<script>a</scrip></script>", b"<scripts>", b"<a b='", b"<noscript>",
         b"<titles>", b"<a b=c",
+        b'<a =">', b"<a b='>' ='>", b"<a b=c' d='>'>",
     ],
 )
 def test_what_is_behind_is_rewritten_again(before: bytes) -> None:
@@ -108,8 +109,8 @@ def test_only_what_is_incomplete_is_held_back() -> None:
     assert rewriter.finish() == b"t--"
 
 
-@pytest.mark.parametrize("more", [-1, 0, 1, 100])
-@pytest.mark.parametrize("piece", [1000, 65536, 1 << 20])
+@pytest.mark.parametrize("more", [-1, 0, 1, 100, 2 * MAX_TAG])
+@pytest.mark.parametrize("piece", [999, 1000, 65536, 1 << 20])
 def test_long_tags_pass_as_they_are(more: int, piece: int) -> None:
     begin, end = b"<a href=1 x='>", b"'>"
     long = begin + b">" * (MAX_TAG + more - len(begin) - len(end)) + end
@@ -120,8 +121,17 @@ def test_long_tags_pass_as_they_are(more: int, piece: int) -> None:
     assert became == b"<a href=[0]>" + changed + b"<a href=[2]>"
 
 
+def test_a_long_tag_is_not_held_back() -> None:
+    rewriter = LinkRewriter(marked)
+    begin = b"<a href=1 x='"
+    assert rewriter.feed(begin + b">" * (MAX_TAG - len(begin))) == b""
+    assert len(rewriter.feed(b">")) == MAX_TAG + 1
+    assert rewriter.feed(b"<a href=2>") == b"<a href=2>"
+    assert rewriter.feed(b"'><a href=3>") == b"'><a href=[3]>"
+
+
 def test_the_content_of_a_script_with_a_long_tag() -> None:
-    tag = b"<script src='data:" + b"x" * MAX_TAG + b"'>"
+    tag = b"<script src='data:" + b"x" * (3 * MAX_TAG) + b"'>"
     document = tag + b"<a href=1></script><a href=2>"
     for piece in (len(document), 5000):
         pieces = [document[at : at + piece] for at in range(0, len(document), piece)]

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 import pytest
 
 from lwsws.wire.origin_paths import OriginPaths
+from tests.support.effort import LINEAR, growth
 
 ROOT = OriginPaths("/p", "/", [("http", "o.example", 8080)])
 BASE = OriginPaths("/pp", "/base/path", [("http", "o.example", 8080), ("https", "2001:db8::1", 443)])
@@ -22,6 +23,7 @@ UNIX = OriginPaths("/p", "/", [("http", "localhost", 0)])
     [
         (ROOT, "", None, "/"), (ROOT, "/", None, "/"), (ROOT, "/x", "a=b%20c", "/x?a=b%20c"),
         (ROOT, "/x", "", "/x?"),
+        (ROOT, "/x", "a=\"\\|'", "/x?a=\"\\|'"), (ROOT, "/x", "\xc3\xbc=\x9b", "/x?%C3%BC=%9B"),
         (BASE, "", None, "/base/path"), (BASE, "/", None, "/base/path/"),
         (BASE, "/x/", None, "/base/path/x/"),
         (BASE, "", "q", "/base/path?q"), (BARE, "/", None, "/"), (BARE, "/a", None, "/a"),
@@ -192,3 +194,25 @@ def test_a_link_means_the_same_to_the_origin() -> None:
         assert BASE.target(path, query or None) == urljoin("http://o.example:8080/base/path/page",
                                                            value).removeprefix(
             "http://o.example:8080")
+
+
+RUNS = [("h", " ", "x"), (" ", " ", "/x"), ("http://", "a", "\\"), ("http://o.example:8080", "/", " "), ("a",
+                                                                                                         "a",
+                                                                                                         ":"),
+        ("/", "\t", "x"), ("", ";", "path=/"), ("a;path=", " ", "/x"), ("http://", "[", ""),
+        ("/base/path", "?", "\n"),
+        ("http://o.example:", "8", "/"), ("//", "%41", "<"), ("/base/path/", "&", ""), ("/", "\\", "")]
+
+
+@pytest.mark.parametrize("begin, run, end", RUNS)
+def test_values_take_linear_time(begin: str, run: str, end: str) -> None:
+    """LESSONS 3.10: a value in a page may be of 64 KiB, and is what somebody wrote into a forum."""
+
+    def work(size: int) -> None:
+        value = begin + run * size + end
+        for paths in (ROOT, BASE, BARE):
+            paths.link(value.encode())
+            paths.location_field(value)
+            paths.cookie(value)
+
+    assert growth(work, 1000) < LINEAR
