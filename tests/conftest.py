@@ -45,7 +45,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """All tests are known: what that took lives to the end, and need not be looked at in each collection of
     garbage, of which those that count descriptors make two for each test."""
-    gc.collect()
-    gc.freeze()
+    forget_what_lives_on()
     # Each test leaves little; to look for it after every 700 objects takes some of the time of all.
     gc.set_threshold(10_000, 20, 20)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) -> None:
+    """The same for the reports of a whole file of tests, and for what it has kept in memory."""
+    if nextitem is None or nextitem.path != item.path:
+        forget_what_lives_on()
+
+
+def forget_what_lives_on() -> None:
+    """Collect the garbage now, and leave all else out of later collections."""
+    gc.collect()
+    gc.freeze()

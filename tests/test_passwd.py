@@ -15,15 +15,25 @@ import pytest
 from lwsws.handlers.passwordfile import PasswordFile
 from lwsws.handlers.passwords import verify
 from lwsws.passwd import MAX_PASSWORD_BYTES, MAX_USER_BYTES
+from tests.support.bytecode import shared_bytecode
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAM = [sys.executable, "-c", "import sys; from lwsws.passwd import main; sys.exit(main(sys.argv[1:]))"]
+# Python without what belongs to the machine, which takes longer than the program.  The default scheme has its
+# usual costs, the others the least that there may be (tests/handlers/test_passwords.py has the usual ones).
+PYTHON = [sys.executable, "-S", "-c"]
+START = """import sys
+from lwsws.handlers import passwords
+from lwsws.passwd import main
+passwords.PBKDF2_ROUNDS = passwords.SHA512_ROUNDS = 1000
+sys.exit(main(sys.argv[1:]))
+"""
+PROGRAM = [*PYTHON, START]
+ENVIRONMENT = {**os.environ, **shared_bytecode(), "PYTHONPATH": str(ROOT)}
 
 
 def run(arguments: Sequence[str], typed: bytes = b"", cwd: Optional[Path] = None) -> Tuple[int, str, str]:
     """Run `lwsws passwd ARGUMENTS` with `typed` as standard input: exit code, output, error output."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*PROGRAM, *arguments], input=typed, cwd=cwd or ROOT, env=environment,
+    done = subprocess.run([*PROGRAM, *arguments], input=typed, cwd=cwd or ROOT, env=ENVIRONMENT,
                           capture_output=True, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -144,8 +154,8 @@ def test_two_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "pw"
     path.write_text("")
     users = [f"user{number}" for number in range(6)]
-    children = [subprocess.Popen([*PROGRAM, "-s", "sha512", str(path), user], cwd=ROOT, stdin=subprocess.PIPE)
-                for user in users]
+    children = [subprocess.Popen([*PROGRAM, "-s", "sha512", str(path), user], env=ENVIRONMENT,
+                                 stdin=subprocess.PIPE) for user in users]
     for child in children:
         assert child.stdin is not None
         child.stdin.write(b"secret\n")
@@ -279,8 +289,8 @@ def on_a_terminal(arguments: Sequence[str], typed: Sequence[bytes]) -> Tuple[int
     """Run with a terminal of its own, type each line at its prompt: exit code and all output."""
     terminal, tty = os.openpty()
     # In a session of its own the program gets the first terminal it opens as its own (/dev/tty).
-    program = "import os; os.open(os.ttyname(0), os.O_RDWR)\n" + PROGRAM[-1]
-    child = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=ROOT, start_new_session=True,
+    program = "import os; os.open(os.ttyname(0), os.O_RDWR)\n" + START
+    child = subprocess.Popen([*PYTHON, program, *arguments], env=ENVIRONMENT, start_new_session=True,
                              stdin=tty, stdout=tty, stderr=tty)
     os.close(tty)
     shown = b""

@@ -25,7 +25,9 @@ GIB = 1 << 30
 MIB = 1 << 20
 FLAT = 8 * MIB  # how much the server may grow, far less than any copy of what it sends
 SMALL = b"<p>small</p>"
+LARGE = 20 * MIB
 PARALLEL = 20
+EACH = 2 * MIB  # of those, and some bytes more
 STALLED = 5
 SMALL_RECEIVE_BUFFER = 8192
 # What a small request may wait while others stall; one pass of the loop takes a few milliseconds.
@@ -35,13 +37,13 @@ SEND_TIMEOUT = 1
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One of 50 MiB, and some smaller ones."""
+    """A large one, and some smaller ones."""
     folder = tmp_path_factory.mktemp("downloads") / "www"
     folder.mkdir()
-    (folder / "random.bin").write_bytes(os.urandom(50 * MIB))
+    (folder / "random.bin").write_bytes(os.urandom(LARGE))
     (folder / "index.html").write_bytes(SMALL)
     for number in range(PARALLEL):
-        (folder / f"{number}.bin").write_bytes(bytes([number]) * (4 * MIB + number))
+        (folder / f"{number}.bin").write_bytes(bytes([number]) * (EACH + number))
     yield folder
     shutil.rmtree(str(folder))  # pytest would keep them
 
@@ -113,7 +115,7 @@ def test_one_gigabyte_with_flat_memory(
 def test_the_bytes_are_those_of_the_file(server: Server, files: Path) -> None:
     digest = hashlib.sha256()
     with server.connect() as sock:
-        assert take(sock, "/random.bin", digest.update) == 50 * MIB
+        assert take(sock, "/random.bin", digest.update) == LARGE
     assert digest.hexdigest() == hashlib.sha256((files / "random.bin").read_bytes()).hexdigest()
 
 
@@ -142,7 +144,7 @@ def test_many_at_once(server: Server) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert counts == {number: 4 * MIB + number for number in range(PARALLEL)}
+    assert counts == {number: EACH + number for number in range(PARALLEL)}
     assert rss(server.pid) - before < FLAT
 
 
@@ -165,7 +167,7 @@ def downloads(server: Server) -> int:
     return sum(path.endswith("/sparse.bin") for path in open_files(server.pid))
 
 
-@pytest.mark.parametrize("how", ["reset", "close", "half-close"])
+@pytest.mark.parametrize("how", ["reset", "close"])
 def test_one_that_is_broken_off_frees_its_fds(server: Server, how: str) -> None:
     wait_until(lambda: downloads(server) == 0, "no download left over from before")
     before = fd_count(server.pid)
@@ -175,23 +177,22 @@ def test_one_that_is_broken_off_frees_its_fds(server: Server, how: str) -> None:
         for sock in socks:
             if how == "reset":
                 reset(sock)
-            elif how == "close":
-                sock.close()
             else:
-                sock.shutdown(socket.SHUT_WR)
-        # One that only says that it will ask no more may still want the file, until it stalls for too long.
-        seconds = 3.0 * SEND_TIMEOUT if how == "half-close" else 1.0
+                sock.close()
         # Before, the connection of an earlier test may have been about to close.
-        wait_until(lambda: fd_count(server.pid) <= before, "the fds freed", seconds)
+        wait_until(lambda: fd_count(server.pid) <= before, "the fds freed", 1.0)
         assert downloads(server) == 0
 
 
 def test_stalled_ones_delay_nobody_and_end_in_time(server: Server) -> None:
     """LESSONS 3.9: a stalled reader ends at `send-timeout`; until then all others are served as ever."""
     wait_until(lambda: downloads(server) == 0, "no download left over from before")
+    before = fd_count(server.pid)
     with ExitStack() as stack:
         begun = time.monotonic()
         socks = [stack.enter_context(begin(server)) for _ in range(STALLED)]
+        for sock in socks[::2]:
+            sock.shutdown(socket.SHUT_WR)   # who only says that it will ask no more may still want the file
         client = stack.enter_context(Client(server.connect()))
         slowest, count = 0.0, 0
         while downloads(server) == STALLED:
@@ -204,6 +205,7 @@ def test_stalled_ones_delay_nobody_and_end_in_time(server: Server) -> None:
         assert count > 100
         assert slowest < PATIENCE_SECONDS
         wait_until(lambda: downloads(server) == 0, "the stalled downloads ended", 2 * SEND_TIMEOUT)
+        wait_until(lambda: fd_count(server.pid) <= before + 1, "the fds freed, but of who asks on", 1.0)
         for sock in socks:
             # Cut off, with less than it was promised.
             received = Client(sock).rest()
@@ -217,7 +219,7 @@ def test_those_that_take_long_are_not_cut(server: Server) -> None:
     with server.connect() as steady, begin(server) as slow:
         steady.sendall(f"GET {SPARSE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         begun = time.monotonic()
-        while time.monotonic() - begun < 1.8 * SEND_TIMEOUT:
+        while time.monotonic() - begun < 1.4 * SEND_TIMEOUT:
             for sock, size in ((steady, 300_000), (slow, 4096)):
                 assert sock.recv(size), f"cut off after {time.monotonic() - begun:.1f} s"
             time.sleep(0.05)  # this is the slowness that is tested

@@ -14,7 +14,7 @@ from tests.support.client import Client
 from tests.support.server import Server, file_mount, site_server
 
 GREEDY = 10
-ASKING_SECONDS = 0.5
+ASKING_SECONDS = 0.25
 # What the one may wait while the others are at it.  A turn of a connection is a few milliseconds of work at
 # most, so a round of all takes some tens of them; the rest is for busy machines.
 PATIENCE_SECONDS = 0.5

@@ -10,11 +10,12 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
 from tests.interop.conftest import Serve
+from tests.support.bytecode import shared_bytecode
 from tests.support.client import Answer, Client
 from tests.support.netns import Network
 from tests.support.programs import need
@@ -24,6 +25,7 @@ from tests.support.waiting import wait_until
 
 LATE = "lwst0"  # the interface that is not there at first
 LATE_ADDRESS = "192.0.2.7"  # RFC 5737: for documentation, so nobody has it
+LATE_URL = f"http://{LATE_ADDRESS}:8082/"
 LATE_SECONDS = 6.0  # the server looks every two seconds
 
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon")
@@ -212,76 +214,73 @@ def refused(tmp_path: Path, path: Path) -> str:
     return site_server(tmp_path / "conf", [vhost]).refused()
 
 
+class Late(NamedTuple):
+    """A network whose late interface has its address now, and what serves there: the five vhosts, and the
+    usual configuration, which is port 80 and a user who serves; the parent binds it for him."""
+
+    network: Network
+    five: Server
+    usual: Server
+
+    def fetch(self, url: str, host: str = LATE_ADDRESS) -> str:
+        """What curl shows of `url`; "" if nobody answers."""
+        command = self.network.inside(need("curl"), "-s", "-g", "-m", "5", "-H", f"Host: {host}", url)
+        return subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout.decode()
+
+    def others_serve(self) -> None:
+        """The vhosts of the five that are not on the late interface do."""
+        others = {"alpha": "127.0.0.1:8080", "beta": "127.0.0.1:8080", "delta": "[::1]:8081"}
+        for name, address in others.items():
+            assert self.fetch(f"http://{address}/", f"{name}.test") == page(name)[1]
+        assert ask(self.five.connect(), "x") == page("gamma")
+
+    def appear(self) -> None:
+        """Make the interface, and give it its address."""
+        self.network.add_interface(LATE)
+        self.others_serve()
+        self.network.ip(f"addr add {LATE_ADDRESS}/24 dev {LATE}")
+        self.network.ip(f"link set {LATE} up")
+
+
+def started(network: Network, confdir: Path, path: Path) -> Server:
+    """A server in `network`; its unix socket tells when it is ready, as a path is in every network."""
+    command = network.inside(sys.executable, str(ROOT / "lwsws.py"), "-c", str(confdir))
+    return Server(confdir, [str(path)], command=command, environment=shared_bytecode())
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Late]:
+    """The interface appears when both servers look for it, and those of the five that can serve do."""
+    folder, usual = tmp_path_factory.mktemp("late"), tmp_path_factory.mktemp("usual")
+    five = five_vhosts(folder, [8080, 8081, 8082])
+    vhosts: List[Dict[str, Any]] = [
+        {"name": "a.test", "mounts": [], "unix-socket": "1", "interface": str(usual / "sock")},
+        {"name": "b.test", "mounts": [], "port": 80, "interface": LATE, "noipv6": "1"},
+    ]
+    write_config(usual, vhosts, uid=65534, gid=65534)
+    with Network() as network:
+        network.ip("link set lo up")
+        with started(network, five, folder / "gamma.sock") as one, \
+                started(network, usual, usual / "sock") as other:
+            late = Late(network, one, other)
+            one.wait_for(f"{LATE} port 8082 (IPv4): its address does not exist; looking for it")
+            other.wait_for("looking for it")
+            late.others_serve()
+            assert late.fetch(LATE_URL) == ""
+            late.appear()
+            yield late
+
+
 class TestInterfaceThatAppears:
     """The fifth vhost gets its interface while the others serve."""
 
-    @pytest.fixture
-    def network(self) -> Iterator[Network]:
-        with Network() as network:
-            network.ip("link set lo up")
-            yield network
-
-    @pytest.fixture
-    def alone(self, network: Network, tmp_path: Path) -> Iterator[Server]:
-        confdir = five_vhosts(tmp_path, [8080, 8081, 8082])
-        with self.started(network, confdir, tmp_path / "gamma.sock") as server:
-            yield server
-
-    @staticmethod
-    def started(network: Network, confdir: Path, path: Path) -> Server:
-        """A server in `network`; its unix socket tells when it is ready, as a path is in every network."""
-        command = network.inside(sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir))
-        return Server(confdir, [str(path)], command=command)
-
-    @staticmethod
-    def appear(network: Network) -> None:
-        """Give the late interface its address."""
-        network.ip(f"addr add {LATE_ADDRESS}/24 dev {LATE}")
-        network.ip(f"link set {LATE} up")
-
-    @staticmethod
-    def fetch(network: Network, url: str, host: str = LATE_ADDRESS) -> str:
-        """What curl shows of `url`; "" if nobody answers."""
-        command = network.inside(need("curl"), "-s", "-g", "-m", "5", "-H", f"Host: {host}", url)
-        return subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout.decode()
-
-    def test_it(self, network: Network, alone: Server) -> None:
-        late = f"http://{LATE_ADDRESS}:8082/"
-        others = {
-            "http://alpha.test:8080/": "alpha",
-            "http://beta.test:8080/": "beta",
-            "http://[::1]:8081/": "delta",
-        }
-
-        def others_serve() -> None:
-            for url, name in others.items():
-                direct = url.replace(f"{name}.test", "127.0.0.1")
-                assert self.fetch(network, direct, f"{name}.test") == page(name)[1]
-            assert ask(alone.connect(), "x") == page("gamma")
-
-        alone.wait_for(f"{LATE} port 8082 (IPv4): its address does not exist; looking for it")
-        others_serve()
-        assert self.fetch(network, late) == ""
-        network.add_interface(LATE)
-        others_serve()
-        self.appear(network)
-        wait_until(lambda: self.fetch(network, late) == page("epsilon")[1], "the late vhost", LATE_SECONDS)
-        others_serve()
-        log = alone.log()
+    def test_it(self, late: Late) -> None:
+        wait_until(lambda: late.fetch(LATE_URL) == page("epsilon")[1], "the late vhost", LATE_SECONDS)
+        late.others_serve()
+        log = late.five.log()
         assert f"{LATE} port 8082 (IPv4): its address is there now\n" in log
         assert log.count("looking for it") == 1
 
-    def test_on_a_port_that_needs_root(self, network: Network, tmp_path: Path) -> None:
-        """The usual configuration: port 80, and a user who serves; the parent binds it for him."""
-        path = tmp_path / "sock"
-        vhosts: List[Dict[str, Any]] = [
-            {"name": "a.test", "mounts": [], "unix-socket": "1", "interface": str(path)},
-            {"name": "b.test", "mounts": [], "port": 80, "interface": LATE, "noipv6": "1"},
-        ]
-        confdir = write_config(tmp_path / "conf", vhosts, uid=65534, gid=65534)
-        with self.started(network, confdir, path) as server:
-            server.wait_for("looking for it")
-            network.add_interface(LATE)
-            self.appear(network)
-            server.wait_for("its address is there now", LATE_SECONDS)
-            assert "404" in self.fetch(network, f"http://{LATE_ADDRESS}/")
+    def test_on_a_port_that_needs_root(self, late: Late) -> None:
+        late.usual.wait_for("its address is there now", LATE_SECONDS)
+        assert "404" in late.fetch(f"http://{LATE_ADDRESS}/")

@@ -70,16 +70,17 @@ def url(server: Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that runs all the time."""
     with serve(copy_example(tmp_path_factory.mktemp("site"))) as server:
         yield url(server)
+
+
+@pytest.fixture(scope="module")
+def browser(site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """It ends before the site, which would wait for its idle connections."""
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 # Opens a page below the site; all of them must be without complaints at the end.

@@ -25,13 +25,13 @@ from tests.support.tls_site import connect_tls, raw_keys, tls_keys
 from tests.support.waiting import wait_until
 
 MIB = 1 << 20
-PIECES = 100
+PIECES = 48
 # How much the server may grow: far less than what flows through it, more than what may wait on its way.
 FLAT = 8 * MIB
 # More than server and kernel hold back of a stream that the far end does not take.
 HELD = 40 * MIB
 # Seconds after which a client that cannot send takes it that nobody takes anything.
-STUCK = 0.3
+STUCK = 0.1
 PAGE = b"<p>page</p>"
 
 
@@ -58,7 +58,7 @@ def hand_on(tmp_path: Path) -> Iterator[Serve]:
 
 
 class Stream:
-    """100 MiB, no two of which are alike; hashes what is sent and received of it, and watches the memory
+    """48 MiB, no two of which are alike; hashes what is sent and received of it, and watches the memory
     of the process `pid` meanwhile."""
 
     def __init__(self, pid: int = 0) -> None:
@@ -119,7 +119,7 @@ def is_greeted(sock: socket.socket) -> bool:
 def test_much_data_each_way(
         hand_on: Serve, tmp_path: Path, certificates: Certificates, over_tls: bool,
         record_property: Callable[[str, object], None]) -> None:
-    """100 MiB up, then as much down: the same bytes, in flat memory."""
+    """48 MiB up, then as much down: the same bytes, in flat memory."""
     far_side = Stream()
 
     def take_and_give(sock: socket.socket) -> None:

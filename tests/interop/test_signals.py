@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import pytest
 
 from tests.interop.conftest import Serve
+from tests.support.bytecode import shared_bytecode
 from tests.support.client import Client
 from tests.support.procfs import status, thread_count
 from tests.support.programs import give_up
@@ -31,7 +32,7 @@ from tests.support.server import (
     write_config,
 )
 from tests.support.source import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import exit_code, wait_until
 
 PAGE = b"<p>page</p>"
 BIG = 20_000_000  # more than the socket buffers of both sides hold
@@ -40,11 +41,10 @@ NOBODY = 65534
 F_SETPIPE_SZ = 1031  # linux/fcntl.h; the fcntl module has it since 3.10
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page, and a file that takes a while."""
-    folder = tmp_path / "www"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("www")
     (folder / "index.html").write_bytes(PAGE)
     (folder / "big.txt").write_bytes(os.urandom(BIG // 2).hex().encode())
     return folder
@@ -76,7 +76,7 @@ def wait_for_end(server: Server, seconds: float) -> float:
     """Wait until the server has ended with code 0; how long that took."""
     begun = time.monotonic()
     try:
-        code = server.process.wait(seconds)
+        code = exit_code(server.process, seconds)
     except subprocess.TimeoutExpired:
         raise ServerFailed(f"still there after {seconds} s:\n{server.log()}") from None
     assert (code, "Traceback" in server.log()) == (0, False), server.log()
@@ -100,17 +100,22 @@ class TestStop:
         assert refuses(server)
         assert not Path(f"/proc/{server.pid}").exists()
 
-    @pytest.mark.parametrize("signum", STOPPING)
-    def test_a_download_is_finished(self, serve: Serve, root: Path, signum: int) -> None:
-        server = serve(site(root), shutdown_timeout=30)
-        with begin(server) as client:
-            server.process.send_signal(signum)
-            server.wait_for("still open")
-            assert refuses(server)
-            assert server.process.poll() is None
-            body = client.rest()
-            assert hashlib.sha256(body).digest() == hashlib.sha256((root / "big.txt").read_bytes()).digest()
-        assert wait_for_end(server, 5) < 2
+    def test_a_download_is_finished(self, serve: Serve, root: Path) -> None:
+        by_signal = {signum: serve(site(root), shutdown_timeout=30) for signum in STOPPING}
+        with ExitStack() as stack:
+            clients = [stack.enter_context(begin(server)) for server in by_signal.values()]
+            for signum, server in by_signal.items():
+                server.process.send_signal(signum)
+                server.wait_for("still open")
+                assert refuses(server)
+                assert server.process.poll() is None
+            wanted = hashlib.sha256((root / "big.txt").read_bytes()).digest()
+            for client in clients:
+                assert hashlib.sha256(client.body(BIG)).digest() == wanted
+            for client in clients:
+                assert client.rest() == b""
+        for server in by_signal.values():
+            assert wait_for_end(server, 5) < 2
 
     def test_one_request_follows_the_answer(self, serve: Serve, root: Path) -> None:
         """Of those pipelined behind the download the first is answered, and told that it is the last."""
@@ -187,8 +192,9 @@ class TestStop:
         confdir = write_config(
             tmp_path / "conf", [{"mounts": mounts, "unix-socket": "1", "interface": str(path)}]
         )
-        command = [sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        command = [sys.executable, str(ROOT / "lwsws.py"), "-c", str(confdir)]
+        environment = {**os.environ, **shared_bytecode()}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
             assert process.stderr is not None
             fcntl.fcntl(process.stderr.fileno(), F_SETPIPE_SZ, 2 * 4096)
             said = b""
@@ -256,26 +262,40 @@ class TestOthers:
         assert server.log().count("the next generation") < 200
 
 
-@pytest.mark.parametrize("options, signum", [([], signal.SIGUSR2), (["-f"], signal.SIGHUP)])
-def test_a_log_that_nobody_reads_does_not_stop_it(
-    root: Path, tmp_path: Path, options: List[str], signum: int
-) -> None:
-    """What lwsws/log.py promises; standard error is a pipe here, whose reader hangs."""
-    (port,) = free_ports(1)
-    confdir = write_config(tmp_path / "conf", [{"name": "localhost", **site(root, port=port)[0]}])
-    command = [sys.executable, "-B", str(ROOT / "lwsws.py"), "-c", str(confdir), *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process, ExitStack() as stack:
-        stack.callback(process.kill)
-        assert process.stderr is not None
-        fcntl.fcntl(process.stderr.fileno(), F_SETPIPE_SZ, 2 * 4096)
-        while b"->" not in os.read(process.stderr.fileno(), 1000):  # the last line of the start
-            pass
-        client = stack.enter_context(Client(connect(("127.0.0.1", port), timeout=2)))
-        for _ in range(100):  # each of them is worth a line
-            process.send_signal(signum)
-            assert client.get().body == PAGE
-        process.terminate()
-        assert process.wait(5) == 0
+@contextmanager
+def unread(confdir: Path, options: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A server whose log goes into a small pipe, from which nobody takes anything once it has started."""
+    command = [sys.executable, str(ROOT / "lwsws.py"), "-c", str(confdir), *options]
+    environment = {**os.environ, **shared_bytecode()}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+        try:
+            assert process.stderr is not None
+            fcntl.fcntl(process.stderr.fileno(), F_SETPIPE_SZ, 2 * 4096)
+            while b"->" not in os.read(process.stderr.fileno(), 1000):  # the last line of the start
+                pass
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_log_that_nobody_reads_does_not_stop_it(root: Path, tmp_path: Path) -> None:
+    """What lwsws/log.py promises, with a parent and without; standard error is a pipe here, whose reader
+    hangs."""
+    kinds: List[Tuple[List[str], int]] = [([], signal.SIGUSR2), (["-f"], signal.SIGHUP)]
+    processes = []
+    with ExitStack() as stack:
+        for port, (options, signum) in zip(free_ports(len(kinds)), kinds):
+            vhost = {"name": "localhost", **site(root, port=port)[0]}
+            process = stack.enter_context(unread(write_config(tmp_path / str(port), [vhost]), options))
+            processes.append(process)
+            client = stack.enter_context(Client(connect(("127.0.0.1", port), timeout=2)))
+            for _ in range(100):  # each of them is worth a line
+                process.send_signal(signum)
+                assert client.get().body == PAGE
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            assert process.wait(5) == 0
 
 
 def current_umask() -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
@@ -25,6 +26,7 @@ PAGE = b"<p>page</p>"
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SLOW_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"slow, " * 100
 ENDLESS = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS_CHUNKS = {"at full speed": b"400\r\n" + b"x" * 1024 + b"\r\n", "slowly": b"1\r\nx\r\n"}
 
 
 @pytest.fixture(scope="module")
@@ -141,21 +143,55 @@ def ends(connections: Dict[str, socket.socket]) -> Dict[str, Tuple[float, bytes]
     return found
 
 
-def test_silence_ends_each_in_its_own_time(server: Server) -> None:
-    """Before the first byte, within a head, between requests, within a body that nobody wants."""
+def send_without_end(server: Server, pace: str) -> None:
+    """Send a body, chunk by chunk, until the connection is cut; others are served meanwhile."""
+    begun = time.monotonic()
+    with server.connect() as sock, Client(server.connect()) as other:
+        sock.sendall(ENDLESS)
+        assert Client(sock).head().status == 405
+        sock.setblocking(False)
+        while True:
+            assert time.monotonic() - begun < FIRST_BYTE + 4, "it may send for ever"
+            try:
+                sock.send(ENDLESS_CHUNKS[pace])
+            except BlockingIOError:
+                pass
+            except OSError:
+                break
+            if pace == "slowly":
+                assert other.get().body == PAGE
+
+
+class Patient(NamedTuple):
+    """What takes longest, all at the same time: when the silent ones end, and those who send for ever."""
+
+    silent: Future[Dict[str, Tuple[float, bytes]]]
+    endless: Dict[str, Future[None]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient(server: Server) -> Iterator[Patient]:
+    """They begin before the first test, which does not wait for them."""
     with ExitStack() as stack:
         socks = {
             name: stack.enter_context(server.connect())
             for name in ("nothing", "half a head", "between", "second head", "body", "unread")
         }
-        socks["half a head"].sendall(REQUEST[:20])
         for name in ("between", "second head"):
             client = Client(socks[name])
             assert client.get().body == PAGE
+        socks["half a head"].sendall(REQUEST[:20])
         socks["second head"].sendall(REQUEST[:20])
         socks["body"].sendall(b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n123")
         socks["unread"].sendall(REQUEST)
-        found = ends(socks)
+        pool = stack.enter_context(ThreadPoolExecutor(1 + len(ENDLESS_CHUNKS)))
+        endless = {pace: pool.submit(send_without_end, server, pace) for pace in ENDLESS_CHUNKS}
+        yield Patient(pool.submit(ends, socks), endless)
+
+
+def test_silence_ends_each_in_its_own_time(patient: Patient) -> None:
+    """Before the first byte, within a head, between requests, within a body that nobody wants."""
+    found = patient.silent.result()
     limits = {
         "nothing": FIRST_BYTE,
         "half a head": TIMEOUT,
@@ -177,22 +213,7 @@ def test_silence_ends_each_in_its_own_time(server: Server) -> None:
     }
 
 
-@pytest.mark.parametrize("pace", ["at full speed", "slowly"])
-def test_a_body_without_end_is_cut(server: Server, pace: str) -> None:
+@pytest.mark.parametrize("pace", ENDLESS_CHUNKS)
+def test_a_body_without_end_is_cut(patient: Patient, pace: str) -> None:
     """A file mount refuses it at once, reads on for a moment so that the answer arrives, and is done."""
-    begun = time.monotonic()
-    piece = b"400\r\n" + b"x" * 1024 + b"\r\n" if pace == "at full speed" else b"1\r\nx\r\n"
-    with server.connect() as sock, Client(server.connect()) as other:
-        sock.sendall(ENDLESS)
-        assert Client(sock).head().status == 405
-        sock.setblocking(False)
-        while True:
-            assert time.monotonic() - begun < FIRST_BYTE + 4, "it may send for ever"
-            try:
-                sock.send(piece)
-            except BlockingIOError:
-                pass
-            except OSError:
-                break
-            if pace == "slowly":
-                assert other.get().body == PAGE
+    patient.endless[pace].result()

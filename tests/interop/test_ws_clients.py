@@ -18,12 +18,12 @@ from tests.support.programs import find, give_up
 from tests.support.server import Server, site_server
 
 SECONDS = 60
-BIG = 64 << 20
+BIG = 16 << 20
 SMALL_LIMIT = 1000  # of the mirror
 
 # What all scripts do.  `seen` is printed; the port is the argument.
 #   text, binary, empty    what came back; parts: the same for a message sent in three pieces
-#   big                    whether a message of 64 MiB came back as it was
+#   big                    whether a message of 16 MiB came back as it was
 #   pong                   what came with the answer to a ping
 #   subprotocol            which one the server chose of "no-such", "lws-echo", "lws-mirror-protocol"
 #   bye                    code (and reason) that the server answered to a close with 4001
@@ -285,7 +285,7 @@ def test_messages_come_back_as_they_were(talk: Talk, client: str) -> None:
 
 
 @each_client
-def test_a_message_of_64_mib_comes_back(talk: Talk, client: str) -> None:
+def test_a_message_of_16_mib_comes_back(talk: Talk, client: str) -> None:
     assert talk(client)["big"] is True
 
 

@@ -50,7 +50,7 @@ class Client:
     def head(self) -> Answer:
         """The head of the next answer, which has to have a length; its body is left unread."""
         while b"\r\n\r\n" not in self.data:
-            self._receive()
+            self.data += self._piece()
         head, _, self.data = self.data.partition(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")
         version, code, _ = status_line.split(" ", 2)
@@ -62,30 +62,33 @@ class Client:
         """The next answer, whole."""
         head = self.head()
         bodiless = method == "HEAD" or head.status in (204, 304) or head.status < 200
-        length = 0 if bodiless else int(head.fields["content-length"])
-        while len(self.data) < length:
-            self._receive()
-        body, self.data = self.data[:length], self.data[length:]
-        return head._replace(body=body)
+        return head._replace(body=self.body(0 if bodiless else int(head.fields["content-length"])))
+
+    def body(self, length: int) -> bytes:
+        """The next `length` bytes, as after a head()."""
+        pieces, count = [self.data], len(self.data)
+        while count < length:
+            pieces.append(self._piece())
+            count += len(pieces[-1])
+        data = b"".join(pieces)
+        self.data = data[length:]
+        return data[:length]
 
     def rest(self) -> bytes:
         """Everything up to the end of the connection, be it a FIN or an RST."""
+        pieces, self.data = [self.data], b""
         try:
-            while True:
-                data = self.sock.recv(PIECE)
-                if not data:
-                    break
-                self.data += data
+            while not pieces[1:] or pieces[-1]:
+                pieces.append(self.sock.recv(PIECE))
         except ConnectionResetError:
             pass
-        data, self.data = self.data, b""
-        return data
+        return b"".join(pieces)
 
-    def _receive(self) -> None:
-        data = self.sock.recv(PIECE)
-        if not data:
+    def _piece(self) -> bytes:
+        piece = self.sock.recv(PIECE)
+        if not piece:
             raise ConnectionError(f"the connection ended within an answer, after {self.data[:200]!r}")
-        self.data += data
+        return piece
 
     def __enter__(self) -> Client:
         return self

@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket
 import ssl
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 from lwsws.handlers.proxy import ProxyHandler
 from lwsws.net.onward import Onward
@@ -31,6 +31,7 @@ class OriginEnd:
 
     def __init__(self, bench: Bench, sock: socket.socket) -> None:
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.bench = bench
         self.sock = sock
         self.data = b""
@@ -74,7 +75,7 @@ class OriginEnd:
         return table
 
     def send(self, data: bytes) -> None:
-        """Send what the server takes of it, which must be all."""
+        """Send what the server takes of it, which must be all unless it has closed."""
         attempts = 0
         while data:
             try:
@@ -83,10 +84,12 @@ class OriginEnd:
             except BlockingIOError:
                 attempts += 1
                 assert attempts < 50, f"the server does not take the last {len(data)} bytes"
+            except (BrokenPipeError, ConnectionResetError):
+                break
             self.bench.run()
         self.bench.run()
 
-    def send_some(self, data: bytes) -> int:
+    def send_some(self, data: Union[bytes, memoryview]) -> int:
         """Send what the server takes now; how much that was."""
         try:
             return self.sock.send(data)

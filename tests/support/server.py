@@ -30,7 +30,7 @@ from tests.support import procfs
 from tests.support.bytecode import shared_bytecode
 from tests.support.source import ROOT
 from tests.support.systemd import NotifySocket, passing
-from tests.support.waiting import wait_until
+from tests.support.waiting import exit_code, wait_until
 
 # Host and port, or the path of a unix socket.
 Address = Union[Tuple[str, int], str]
@@ -248,7 +248,7 @@ class Server:
         """The log of a server that is not to start: it must end by itself, soon, with exit code 1, or with 78
         because of its configuration."""
         try:
-            code = self.process.wait(START_SECONDS)
+            code = exit_code(self.process, START_SECONDS)
             log = self.log()
         finally:
             self.close()
@@ -283,7 +283,7 @@ class Server:
         if self.is_alive():
             self.process.send_signal(signum)
         try:
-            code = self.process.wait(STOP_SECONDS)
+            code = exit_code(self.process, STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._kill_group()
             raise ServerFailed(f"the server did not stop in {STOP_SECONDS:.0f} s:\n{self.log()}") from None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import select
+import subprocess
 import time
-from typing import Callable
+from contextlib import suppress
+from typing import Any, Callable
 
 # Between two looks: short against what is waited for, long enough to leave the CPU to the others.
 PAUSE_SECONDS = 0.01
@@ -16,3 +20,21 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 10.0
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
         time.sleep(PAUSE_SECONDS)
+
+
+def exit_code(process: subprocess.Popen[Any], seconds: float) -> int:
+    """The exit code of `process` once it has ended; subprocess.TimeoutExpired after `seconds`.
+
+    Popen.wait() looks now and then, up to 50 ms apart; this one is told at once, if the kernel can (5.3).
+    """
+    if process.returncode is None:  # or its number could be somebody else's by now
+        with suppress(OSError):
+            fd = os.pidfd_open(process.pid)
+            try:
+                poll = select.poll()
+                poll.register(fd, select.POLLIN)
+                poll.poll(seconds * 1000)
+            finally:
+                os.close(fd)
+            seconds = 0.0
+    return process.wait(seconds)
