@@ -23,7 +23,7 @@ import traceback
 from typing import Any, Dict, List, Optional
 from wsgiref.util import FileWrapper
 
-from lwsws.builtin.wsgi_answer import Answer, Batch, ClientGone
+from lwsws.builtin.wsgi_answer import ROOM, Answer, Batch, ClientGone
 from lwsws.builtin.wsgi_call import Application, Call
 from lwsws.builtin.wsgi_load import load_application
 from lwsws.builtin.wsgi_streams import BodyStream, ErrorStream
@@ -77,8 +77,12 @@ class Wsgi(Protocol):
         if application is None:
             s.respond(503)
             return
-        s.patience = s.options.number("timeout", TIMEOUT)
+        s.patience = self.patience(s)
         s.user = Conversation(self, s, application)
+
+    def patience(self, s: HttpSession) -> int:
+        """The seconds of the option `timeout`."""
+        return s.options.number("timeout", TIMEOUT)
 
     def http_body(self, s: HttpSession, data: bytes) -> None:
         """The next piece of the body."""
@@ -91,6 +95,10 @@ class Wsgi(Protocol):
     def http_writable(self, s: HttpSession) -> None:
         """There is room for more of the answer."""
         s.user.drained()
+
+    def timer(self, s: HttpSession) -> None:
+        """The client has kept the application waiting for too long."""
+        s.user.too_slow()
 
     def http_closed(self, s: HttpSession) -> None:
         """The request is over."""
@@ -134,7 +142,8 @@ class Conversation:
     """One request on its way through an application, as the reactor's thread sees it."""
 
     __slots__ = ("_protocol", "_session", "_application", "_gathered", "_size", "_stream", "_answer", "_call",
-                 "_begun", "_ended", "_over", "_untaken")
+                 "_begun", "_ended", "_over", "_untaken", "_waits_for_body", "_came",
+                 "_timed")
 
     def __init__(self, protocol: Wsgi, session: HttpSession, application: Application) -> None:
         self._protocol = protocol
@@ -149,14 +158,21 @@ class Conversation:
         self._ended = False     # all was sent
         self._over = False
         self._untaken = 0       # bytes of the answer that make room when the client has taken them
+        self._waits_for_body = False    # the application is called, and more of the body is to come
+        self._came = 0          # of that, since the client's time began anew
+        self._timed = False     # the client's time runs
 
     # The request.
 
     def body_received(self, data: bytes) -> None:
         """The next piece of the body."""
         if self._stream is not None:
+            self._came += len(data)
             if self._stream.feed(data):
                 self._session.pause_body()
+                self._wait_for_body(False)
+            elif self._came >= ROOM:
+                self._wait_for_body(True)
             return
         self._gathered.append(data)
         self._size += len(data)
@@ -165,11 +181,13 @@ class Conversation:
             self._stream = BodyStream(self._gathered, self._resume)
             self._count_off()
             self._begin(io.BufferedReader(self._stream), None)
+            self._wait_for_body(True)
 
     def body_ended(self) -> None:
         """The body is complete."""
         if self._stream is not None:
             self._stream.end()
+            self._wait_for_body(False)
         else:
             body, self._gathered = b"".join(self._gathered), []
             self._begin(io.BytesIO(body), len(body))
@@ -194,7 +212,33 @@ class Conversation:
 
     def _resume(self) -> None:
         """The application has read much of what waited; on its thread."""
-        self._protocol.server.call_from_thread(self._session.resume_body)
+        self._protocol.server.call_from_thread(self._go_on)
+
+    def _go_on(self) -> None:
+        self._session.resume_body()
+        self._wait_for_body(True)
+
+    # How long a client may keep a thread waiting.
+
+    def _wait_for_body(self, waits: bool) -> None:
+        """The application needs more of the body, or it does not; the client's time begins anew."""
+        self._waits_for_body = waits
+        self._came = 0
+        self._limit_time()
+
+    def _limit_time(self) -> None:
+        """For each ROOM bytes that it has to send or to take the client has `timeout` seconds."""
+        waits = not self._over and not self._ended and (self._waits_for_body or self._untaken > 0)
+        if waits:
+            self._session.set_timer(self._protocol.patience(self._session))
+        elif self._timed:
+            self._session.set_timer(None)
+        self._timed = waits
+
+    def too_slow(self) -> None:
+        """The time is up."""
+        log(self._protocol, self._session.ident, "cut off a client that kept a thread waiting")
+        self._session.abort()
 
     # The answer.
 
@@ -218,6 +262,7 @@ class Conversation:
         self._untaken += len(batch.data)
         if s.is_high:
             s.request_writable()
+            self._limit_time()
         else:
             self.drained()
 
@@ -226,6 +271,7 @@ class Conversation:
         untaken, self._untaken = self._untaken, 0
         if self._answer is not None:
             self._answer.taken(untaken)
+        self._limit_time()
 
     def over(self) -> None:
         """The answer is complete, or the client is gone: nothing waits for it any more."""

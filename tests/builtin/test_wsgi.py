@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Iterator, List, Tuple, Union
+from typing import Any, Iterator, List, Tuple, Union
 
 import pytest
 
 from lwsws.builtin.wsgi import GATHER, Wsgi
+from lwsws.builtin.wsgi_answer import ROOM
 from lwsws.core.options import Options
 from lwsws.core.session import HttpSession
 from lwsws.handlers.basicauth import BasicAuthHandler, PasswordFile
@@ -227,6 +228,42 @@ def test_a_client_waits_for_an_application_that_does_not_read(site: Applications
     site.send_all(peer, left)
     site.until_over(peer)
     assert peer.answer().body == b"%d" % size
+
+
+def test_a_client_that_trickles_does_not_keep_a_thread(site: Applications) -> None:
+    """LESSONS 3.8: beyond what is gathered, ROOM bytes for each `timeout`."""
+    peer = site.serve("length", ("timeout", "8"))
+    site.send_all(peer, memoryview(post(bytes(GATHER + 5 * ROOM), announced=GATHER + 9 * ROOM)))
+    role: Any = peer.connection.role
+
+    def all_is_read() -> bool:
+        site.bench.run()
+        return not role.exchange.body_paused and role.reader.buffered == 0
+
+    wait_until(all_is_read, "the application waits for more")
+    for _ in range(4):      # the deadline of the body moves with each of these
+        site.bench.advance(3)
+        peer.send(bytes(1000))
+    site.until_over(site.bench.connect())
+    assert peer.receive() == b"" and peer.eof, peer.data
+
+
+def test_a_client_that_hardly_reads_does_not_keep_a_thread(site: Applications) -> None:
+    """The same for what it has to take (LESSONS 3.40)."""
+    peer = site.serve("stream", ("timeout", "8"))
+    peer.send(b"GET /call?20000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    def much_waits() -> bool:
+        site.bench.run()
+        return peer.connection.transport.is_high
+
+    wait_until(much_waits, "much waits to be sent")
+    for _ in range(4):
+        site.bench.advance(3)
+        peer.sock.recv(1000)
+    site.until_over(site.bench.connect())
+    assert peer.connection.closed
+    site.until_told("closed")
 
 
 def test_many_bodies_do_not_fill_the_memory(site: Applications, monkeypatch: pytest.MonkeyPatch) -> None:
