@@ -1,7 +1,7 @@
 """A passage: one request on its way to an origin, and the answer on its way back.
 
     client -- exchange --> Passage -- link --> origin
-           <-- exchange --         <-- reader --
+           <-- exchange --         <-- Return --
 
 It is the consumer of its exchange and the user of its link, so it hears of both ends.  Whichever side cannot
 take more pauses the other one; `drained` may mean either, and looks at both.
@@ -10,27 +10,28 @@ An origin that cannot be connected to is passed over for the next.  A kept link 
 in the very moment of its use: then, as long as nothing of an answer has come, a request that may be repeated
 (RFC 9110 9.2.2) is sent once more, over a new link.
 
-The time limits of the origin are those of the link: `FIRST` from the end of the request to the first byte of
-an answer, `IDLE` whenever it is its turn to send or to take something.  The http role has those of the client.
+The time limits of the origin are those of the link: `FIRST` from the end of the request to the first byte
+of an answer, `IDLE` whenever it is its turn to send or to take something.  The http role has those of the
+client.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from lwsws import log
 from lwsws.core.exchange import UNLIMITED, Exchange, HttpError
-from lwsws.handlers.proxy_answer import answer_fields, fields_of_changed, upgrade_fields
-from lwsws.handlers.proxy_html import HtmlBody, html_body, is_html
+from lwsws.handlers.proxy_answer import upgrade_fields
+from lwsws.handlers.proxy_return import Return
 from lwsws.net.link import Link
 from lwsws.net.pool import Opening, Pool
 from lwsws.net.reset import break_off
+from lwsws.net.splice import splice_between
 from lwsws.roles.relay import RelayRole
-from lwsws.wire.errors import RemoteProtocolError, excerpt
-from lwsws.wire.forwarding import end_to_end
-from lwsws.wire.http1_response import Data, EndOfMessage, Interim, Response, ResponseReader
-from lwsws.wire.http1_write import LAST_CHUNK, REASONS, chunk
+from lwsws.wire.errors import RemoteProtocolError
+from lwsws.wire.http1_response import Response
+from lwsws.wire.http1_write import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from lwsws.handlers.proxy import ProxyHandler
@@ -50,39 +51,35 @@ REPEATABLE = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"
 class Passage:
     """One exchange of a proxy mount."""
 
-    __slots__ = ("_proxy", "_exchange", "_upgrade", "_pool", "_tried", "_opening", "_link", "_reader", "_head",
-                 "_sent", "_heard", "_repeatable", "_answer", "_pieces", "_body")
+    __slots__ = ("_proxy", "_exchange", "_upgrade", "_pool", "_tried", "_opening", "_link", "_head", "_sent",
+                 "_repeatable", "_back")
 
     _pool: Pool
-    _reader: ResponseReader
 
     def __init__(self, proxy: ProxyHandler, exchange: Exchange, upgrade: str) -> None:
         """`upgrade` are the protocols that the client asks to change to, "" for none."""
+        request = exchange.request
         self._proxy = proxy
         self._exchange = exchange
         self._upgrade = upgrade
         self._tried: Tuple[Pool, ...] = ()      # those that could not be connected to
         self._opening: Optional[Opening] = None
         self._link: Optional[Link] = None
-        self._head = b""            # of the request, and not sent yet
-        self._sent = False          # the whole request
-        self._heard = False         # a byte of an answer
-        self._repeatable = False
-        self._answer: Optional[Response] = None     # its head has come, and was not passed on yet
-        self._pieces: List[bytes] = []              # of its body
-        self._body: Optional[HtmlBody] = None       # what the body goes through
+        self._head = b""                        # of the request, and not sent yet
+        self._sent = not request.has_body       # all that follows the head
+        self._repeatable = self._sent and request.method in REPEATABLE
+        self._back: Optional[Return] = None     # from the first byte of an answer on
 
     def __repr__(self) -> str:
         return f"<Passage of conn {self._exchange.conn.ident}>"
 
     def begin(self) -> None:
         """Find a link and send the request."""
-        exchange, request = self._exchange, self._exchange.request
+        exchange = self._exchange
         exchange.patience = UNLIMITED
         # The body comes once it can be passed on: until then no 100 (Continue) is sent either.
-        exchange.body_paused = request.has_body
+        exchange.body_paused = not self._sent
         exchange.consumer = self
-        self._repeatable = request.method in REPEATABLE and not request.has_body
         self._choose()
 
     # To the origin.
@@ -118,27 +115,27 @@ class Passage:
         elif late:
             self._fail(504, "the server behind this one does not answer")
         else:
-            self._fail(503, "the server behind this one cannot be reached")
+            self._fail(502, "the server behind this one cannot be reached")
 
     def _use(self, link: Link) -> None:
         """Send the request by `link`."""
-        exchange, request = self._exchange, self._exchange.request
+        exchange = self._exchange
+        context = exchange.conn.context
         self._link = link
         link.use(self)
-        exchange.context.onward += 1
-        self._reader = ResponseReader(request.method, upgrade=self._upgrade != "")
+        context.onward += 1
         if log.enabled(log.INFO):
             self._say(log.INFO, "kept connection" if link.used else "new connection")
-        head = self._proxy.head(exchange, self._pool, self._upgrade)
-        if request.has_body:
+        head = self._proxy.requests.head(exchange, self._pool, self._upgrade)
+        if self._sent:
+            link.transport.write(head)
+            link.deadline.set(context.reactor.now + self._proxy.first_seconds, FIRST)
+        else:
             # The body is there already as a rule, and shall share its packet with the head.
             self._head = head
-            exchange.context.reactor.call_soon(self._send_head)
+            context.reactor.call_soon(self._send_head)
             exchange.resume_body()
-        else:
-            link.transport.write(head)
-            self._sent = True
-        self._set_deadline()
+            self._set_deadline()
 
     def _send_head(self) -> None:
         """The head, if nothing of the body has taken it along."""
@@ -148,7 +145,7 @@ class Passage:
     def body_received(self, data: bytes) -> None:
         """A piece of the request's body."""
         link = self._link
-        if link is None:
+        if link is None or self._sent:
             return
         self._send(link, chunk(data) if self._exchange.request.chunked else data)
         if link.transport.size:
@@ -163,7 +160,7 @@ class Passage:
     def body_ended(self) -> None:
         """The request is complete."""
         link = self._link
-        if link is None:
+        if link is None or self._sent:
             return
         if self._exchange.request.chunked:
             self._send(link, LAST_CHUNK)
@@ -174,153 +171,112 @@ class Passage:
 
     def data_received(self, data: bytes) -> None:
         """Something of the answer."""
-        self._heard = True
-        ahead = self._reader.body_ahead
-        if ahead and self._body is None and len(data) <= ahead and self._answer is None:
-            # In bulk the bytes need not be looked at.
-            self._reader.passed(len(data))
-            self._exchange.write(data)
-            if len(data) < ahead:
-                self._hold_back()
+        back = self._back
+        if back is None:
+            if self._sent and not self._upgrade and self._pass_on_known(data):
                 return
-        else:
-            self._reader.receive_data(data)
-        self._read()
+            back = self._back = Return(self._proxy, self._exchange, self._upgrade)
+        back.receive(data)
+        self._read(back)
 
     def eof_received(self) -> None:
         """The origin has closed."""
-        if not self._heard:
+        back = self._back
+        if back is None:
             self._lost("closed by the origin without an answer")
-            return
-        self._reader.receive_eof()
-        self._read()
+        else:
+            back.reader.receive_eof()
+            self._read(back)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         """The link broke."""
         self._lost(f"lost: {exc}")
 
-    def _read(self) -> None:
+    def _pass_on_known(self, data: bytes) -> bool:
+        """Whether `data` are a whole answer whose head is known; then it is on its way."""
+        exchange = self._exchange
+        known = self._proxy.answers.find(exchange, data)
+        if known is None:
+            return False
+        self._let_go(True)
+        exchange.pass_on(200, known.payload, known.length)
+        exchange.consumer = None
+        return True
+
+    def _read(self, back: Return) -> None:
         """Act on all that has come of the answer."""
         try:
-            while self._link is not None and not self._is_inflating:
-                event = self._reader.next_event()
-                if event is None:
-                    break
-                self._act_on(event)
-            self._pass_on_pieces()
+            if back.read():
+                self._complete(back)
+                return
+            back.pass_on()
         except RemoteProtocolError as error:
-            self._warn(error.why)
-            self._fail(502, "the server behind this one has sent no proper answer")
-
-    def _act_on(self, event: object) -> None:
-        if isinstance(event, Data):
-            self._pieces.append(event.data if self._body is None else self._body.feed(event.data))
-        elif isinstance(event, Response):
-            self._begin_answer(event)
-        elif isinstance(event, EndOfMessage):
-            self._complete()
-        elif isinstance(event, Interim) and event.status != 100:
-            # A 100 (Continue) is for us: the client was told to send when we could take it.
-            self._exchange.interim(event.status, end_to_end(event.headers))
-
-    def _begin_answer(self, response: Response) -> None:
-        """The head of the answer: wait whether all of it has come."""
-        if response.status == 101:
-            self._switch(response)
+            self._break(error)
             return
-        self._answer = response
-        if self._proxy.rewrites and is_html(response.status, response.headers):
-            self._body = html_body(response.headers, self._proxy.paths.link)
-            if self._body is None:
-                coding = response.headers.get("content-encoding") or ""
-                self._say(log.INFO, f"links are not rewritten in {excerpt(coding)}")
-
-    def _pass_on_pieces(self) -> None:
-        """What has come so far, of an answer that is not complete."""
         link = self._link
         if link is None:
             return
-        if self._answer is not None:
-            response, fields = self._take_answer()
-            length = None if self._body is not None else response.content_length
-            self._exchange.start(response.status, fields, length, reason=unusual(response))
-        if self._pieces:
-            self._exchange.write(b"".join(self._pieces))
-            self._pieces.clear()
-        if self._is_inflating:
+        if back.is_inflating:
             link.transport.pause_reading()
             self._resume()
-        else:
-            self._hold_back()
+            return
+        if back.is_long:
+            back.is_long = False
+            client = self._exchange.conn.transport
+            back.splice = splice_between(link.transport, client, self._spliced, self._exchange.send_file)
+        self._hold_back(link)
 
-    def _take_answer(self) -> Tuple[Response, List[Tuple[str, str]]]:
-        response, self._answer = self._answer, None
-        assert response is not None
-        fields = answer_fields(self._exchange, response, self._proxy.paths)
-        return response, fields_of_changed(fields) if self._body is not None else fields
+    def _spliced(self, count: int) -> None:
+        """So much of the body went to the client inside the kernel."""
+        back = self._back
+        if back is not None and self._link is not None:
+            back.spliced(count)
+            self._read(back)
 
-    def _hold_back(self) -> None:
+    def _complete(self, back: Return) -> None:
+        """The answer is complete: keep the link if it can be used again, and pass the rest on."""
+        if back.switch is not None:
+            self._switch(back, back.switch)
+            return
+        if back.splice is not None and self._link is not None:
+            self._link.transport.stop_instead(back.splice)
+        # Some origins send a body in answer to HEAD, which may come in a moment.
+        is_over = self._sent and back.reader.reusable and self._exchange.request.method != "HEAD"
+        self._let_go(is_over)
+        back.finish()
+        self._exchange.consumer = None  # which makes a circle
+
+    def _switch(self, back: Return, response: Response) -> None:
+        """The origin changes the protocol: from now on the bytes are no business of ours."""
+        fields = upgrade_fields(response.headers, self._upgrade)
+        exchange, link = self._exchange, self._link
+        if not fields or link is None:
+            raise RemoteProtocolError(502, "101 to a protocol that was not asked for")
+        self._link = None
+        exchange.context.onward -= 1    # the relay counts it from here on
+        exchange.consumer = None
+        role = RelayRole(link.hand_over(), str(self._pool.target.onward), back.reader.leftover())
+        exchange.upgrade(fields, role)
+
+    def _hold_back(self, link: Link) -> None:
         """Read nothing more for a client that does not take what there is."""
-        link = self._link
-        if link is not None:
-            if self._exchange.is_high:
-                link.transport.pause_reading()
-            self._set_deadline()
+        if self._exchange.is_high:
+            link.transport.pause_reading()
+        self._set_deadline()
 
     def _go_on(self) -> None:
         """The next step of a page that is large when inflated."""
-        body, link = self._body, self._link
-        if body is None or link is None:
+        back = self._back
+        if back is None or self._link is None or not back.is_inflating:
             return
         try:
-            self._pieces.append(body.go_on())
+            more = back.go_on()
         except RemoteProtocolError as error:
-            self._warn(error.why)
-            self._fail(502, "")
+            self._break(error)
             return
-        self._read()
-        if not self._is_inflating:
+        self._read(back)
+        if not more:
             self._resume()
-
-    @property
-    def _is_inflating(self) -> bool:
-        """Whether a piece that has come makes more than was made of it so far."""
-        return self._body is not None and self._body.pending
-
-    def _complete(self) -> None:
-        """The answer is complete: pass the rest of it on, and keep the link if it can be used again."""
-        exchange, body = self._exchange, self._body
-        if body is not None:
-            self._pieces.append(body.finish())
-        rest = b"".join(self._pieces)
-        self._pieces.clear()
-        self._let_go(self._sent and self._reader.reusable)
-        if self._answer is None:
-            exchange.write(rest)
-            exchange.finish()
-        else:
-            response, fields = self._take_answer()
-            reason = unusual(response)
-            if exchange.request.method == "HEAD":
-                exchange.start(response.status, fields, None if body is not None else response.content_length,
-                               reason=reason)
-                exchange.finish()
-            else:
-                exchange.respond(response.status, fields, rest, reason)
-        exchange.consumer = None    # which makes a circle
-
-    def _switch(self, response: Response) -> None:
-        """The origin changes the protocol: from now on the bytes are no business of ours."""
-        fields = upgrade_fields(response.headers, self._upgrade)
-        link = self._link
-        if not fields or link is None:
-            raise RemoteProtocolError(502, "101 to a protocol that was not asked for")
-        exchange = self._exchange
-        self._link = None
-        exchange.context.onward -= 1    # the relay counts it from here on
-        role = RelayRole(link.hand_over(), str(self._pool.target.onward), self._reader.leftover())
-        exchange.consumer = None
-        exchange.upgrade(fields, role)
 
     # Both ways.
 
@@ -336,13 +292,14 @@ class Passage:
     def _resume(self) -> None:
         """Read on, if what was read could be passed on."""
         link = self._link
-        if link is not None:
-            if not self._exchange.is_high:
-                if self._is_inflating:
-                    self._exchange.context.reactor.call_soon(self._go_on)
-                else:
-                    link.transport.resume_reading()
-            self._set_deadline()
+        if link is None:
+            return
+        if not self._exchange.is_high:
+            if self._back is not None and self._back.is_inflating:
+                self._exchange.context.reactor.call_soon(self._go_on)
+            else:
+                link.transport.resume_reading()
+        self._set_deadline()
 
     def _set_deadline(self) -> None:
         """The time limit of whatever the origin has to do now."""
@@ -367,10 +324,13 @@ class Passage:
             return
         seconds = self._proxy.first_seconds if why == FIRST else self._proxy.idle_seconds
         until = link.transport.last_progress + seconds
-        if until > self._exchange.context.reactor.now:
+        now = self._exchange.context.reactor.now
+        if until > now:
             link.deadline.set(until, why)
+        elif self._exchange.conn.transport.size:
+            link.deadline.set(now + seconds, why)   # it waits for the client
         else:
-            self._warn(why)
+            self._say(log.WARN, why)
             self._fail(504, "the server behind this one does not answer")
 
     # The end.
@@ -387,12 +347,17 @@ class Passage:
         link = self._link
         if link is None:
             return
-        if link.used and self._repeatable and not self._heard:
+        if link.used and self._repeatable and self._back is None:
             self._let_go(False)
             self._open()
             return
-        self._warn(reason)
+        self._say(log.WARN, reason)
         self._fail(502, "the server behind this one has broken off")
+
+    def _break(self, error: RemoteProtocolError) -> None:
+        """The origin breaks the rules."""
+        self._say(log.WARN, error.why)
+        self._fail(502, "the server behind this one has sent no proper answer")
 
     def _fail(self, status: int, why: str) -> None:
         exchange = self._exchange
@@ -414,16 +379,6 @@ class Passage:
         else:
             link.drop()
 
-    def _warn(self, reason: str) -> None:
-        self._say(log.WARN, reason)
-
     def _say(self, level: int, text: str) -> None:
         if log.enabled(level):
-            write = log.warn if level == log.WARN else log.info
-            write(f"conn {self._exchange.conn.ident}: proxy {self._pool.target.onward}: {text}")
-
-
-def unusual(response: Response) -> Optional[str]:
-    """The reason phrase of an answer, None if it is the usual one or none."""
-    reason = response.reason
-    return None if not reason or reason == REASONS.get(response.status) else reason
+            log.write(level, f"conn {self._exchange.conn.ident}: proxy {self._pool.target.onward}: {text}")

@@ -14,17 +14,22 @@ from lwsws.wire.errors import RemoteProtocolError
 from lwsws.wire.headers import Headers, tokens
 from lwsws.wire.html_links import LinkRewriter
 
-# A few milliseconds' work.
-STEP_BYTES = 256 * 1024
+# A few milliseconds' work, at most 20 if there is nothing but tags.
+STEP_BYTES = 32 * 1024
 
 # Fast: that the page is smaller than plain is what counts here.
 LEVEL = 1
 # zlib.compressobj: the window of 32 KiB, in a gzip or a zlib wrapping (RFC 1950, RFC 1952), or in none.
 GZIP, ZLIB, RAW = 31, 15, -15
 
+# What a gzip member begins with (RFC 1952 2.3.1), and how many bytes tell what there is.
+GZIP_MAGIC = b"\x1f\x8b"
 MAGIC_BYTES = 2
 
-HTML_TYPES = ("text/html", "application/xhtml+xml")
+# In these the letters of a tag are not the bytes of ASCII.
+WIDE = ("utf-16", "utf-32")
+
+HTML, XHTML = "text/html", "application/xhtml+xml"
 # RFC 9110 8.4.1.3: "x-gzip" is the same.
 CODINGS = {"": "", "identity": "", "gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
@@ -59,7 +64,7 @@ class Compressed:
     8.4.1.2).  RemoteProtocolError 502 if the data are damaged.
     """
 
-    __slots__ = ("pending", "_links", "_inflate", "_deflate", "_is_gzip", "_left", "_is_whole")
+    __slots__ = ("pending", "_links", "_inflate", "_deflate", "_is_gzip", "_left", "_is_whole", "_is_first")
 
     def __init__(self, links: LinkRewriter, coding: str) -> None:
         """`coding` is "gzip" or "deflate"."""
@@ -70,6 +75,7 @@ class Compressed:
         self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP if self._is_gzip else ZLIB)
         self._left = b""            # not inflated yet
         self._is_whole = True       # as far as it came
+        self._is_first = True       # nothing was inflated yet
 
     def feed(self, data: bytes) -> bytes:
         """As above."""
@@ -100,10 +106,17 @@ class Compressed:
         return self._deflate.compress(self._links.finish()) + self._deflate.flush()
 
     def _begin(self) -> bool:
-        """Begin to inflate, if enough is there; RFC 1952 2.2: a gzip file may have several members."""
+        """Begin to inflate, if enough is there.
+
+        RFC 1952 2.2: a gzip file may have several members.  What else is behind the end is padding.
+        """
         self.pending = False
         if len(self._left) < MAGIC_BYTES:
             return False
+        if not self._is_first and not (self._is_gzip and self._left.startswith(GZIP_MAGIC)):
+            self._left = b""
+            return False
+        self._is_first = False
         if not self._is_gzip:
             self._inflate = zlib.decompressobj(ZLIB if is_zlib(self._left) else RAW)
         else:
@@ -119,11 +132,18 @@ def is_zlib(begin: bytes) -> bool:
     return begin[0] & 0x0F == 8 and (begin[0] << 8 | begin[1]) % 31 == 0
 
 
+def media_type(headers: Headers) -> str:
+    """What kind of thing a body is (RFC 9110 8.3.1), in lower case; "" if nothing is said."""
+    return (headers.get("content-type") or "").partition(";")[0].strip(" \t").lower()
+
+
 def is_html(status: int, headers: Headers) -> bool:
-    """Whether an answer is a page whose links may be rewritten: no part of one, and none that must stay as
-    it is (RFC 9110 7.7)."""
-    media_type = (headers.get("content-type") or "").partition(";")[0].strip(" \t").lower()
-    if media_type not in HTML_TYPES or status in (204, 206, 304):
+    """Whether an answer is a page whose links may be rewritten: no part of one, none that must stay as it is
+    (RFC 9110 7.7), and none in which a letter has more than one byte."""
+    if media_type(headers) not in (HTML, XHTML) or status in (204, 206, 304):
+        return False
+    said = (headers.get("content-type") or "").lower()
+    if any(name in said for name in WIDE):
         return False
     return "no-transform" not in tokens(headers.get("cache-control") or "")
 
@@ -133,4 +153,5 @@ def html_body(headers: Headers, new_url: Callable[[bytes], bytes]) -> Optional[H
     coding = CODINGS.get((headers.get("content-encoding") or "").lower())
     if coding is None:
         return None
-    return Compressed(LinkRewriter(new_url), coding) if coding else Plain(LinkRewriter(new_url))
+    links = LinkRewriter(new_url, xml=media_type(headers) == XHTML)
+    return Compressed(links, coding) if coding else Plain(links)

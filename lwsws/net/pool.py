@@ -151,13 +151,12 @@ class Pool:
     def take(self, max_age: float = math.inf) -> Optional[Link]:
         """An idle link, None if there is none.
 
-        The origin may be closing it just now.  Who cannot repeat its request says how many seconds it may
-        have been idle; then it is also made sure that the end has not come yet.
+        Nothing may have come on it, not even its end: what an origin has sent too much would be taken for the
+        answer to the next request.  Still the origin may be closing it just now, so who cannot repeat its
+        request says how many seconds it may have been idle.
         """
         idle = self._idle
         while idle:
-            if max_age == math.inf:
-                return idle.pop()
             if idle[-1].transport.reactor.now - idle[-1].idle_since > max_age:
                 return None
             link = idle.pop()

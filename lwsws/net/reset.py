@@ -17,8 +17,8 @@ RESET = struct.pack("ii", 1, 0)
 
 
 def is_reset(transport: Transport) -> bool:
-    """Whether the peer has reset the connection; the reactor may not have noticed, for with nothing to read or
-    to send it watches for nothing."""
+    """Whether the peer has reset the connection; the reactor may not have noticed, because with nothing to
+    read or to send it watches for nothing."""
     return transport.closed or bool(transport.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 

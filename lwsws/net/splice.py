@@ -24,6 +24,7 @@ import socket
 from typing import Callable, Optional, Tuple
 
 from lwsws.net.instead import Instead
+from lwsws.net.link import LinkTransport
 from lwsws.net.output import PLAIN_CHUNK, FileSlice
 from lwsws.net.reactor import BUFFER_BYTES
 from lwsws.net.timers import Timer
@@ -38,6 +39,8 @@ BULK_SECONDS = 1.0
 READS_BEFORE_RETRY = 1000
 # What a pipe should hold: the most that a user without privileges may ask for, less if there are many.
 PIPE_BYTES = (1024 * 1024, 256 * 1024, 64 * 1024)
+# Whose bytes are those of the socket.
+PLAIN = (Transport, LinkTransport)
 # splice does not work with this kind of socket.
 UNSUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM))
 
@@ -138,14 +141,19 @@ def splice(source: int, sink: int, count: int) -> int:
 class Splice(Instead):
     """Moves what comes from `source` to `sink`, as long as it comes in bulk."""
 
-    __slots__ = ("_source", "_sink", "_moved", "_full_reads", "_pipe", "_paused", "_lately", "_timer")
+    __slots__ = ("allowed", "_source", "_sink", "_moved", "_write", "_full_reads", "_pipe", "_paused",
+                 "_lately", "_timer")
 
-    def __init__(self, source: Transport, sink: Transport, moved: Callable[[int], None]) -> None:
-        """`moved(count)` is called when `count` bytes came from the source and were written to the sink; its
-        caller pauses the source if some of them have to wait."""
+    def __init__(self, source: Transport, sink: Transport, moved: Callable[[int], None],
+                 write: Optional[Callable[[FileSlice], None]] = None) -> None:
+        """`moved(count)` is called when `count` bytes came from the source and were written to the sink; who
+        is called pauses the source if some of them have to wait.  `write` takes them in place of the sink."""
         self._source = source
         self._sink = sink
         self._moved = moved
+        self._write = write or sink.write_file
+        # So many bytes of the source may still go this way.
+        self.allowed = SENDFILE_CHUNK
         self._full_reads = 0
         self._pipe: Optional[Pipe] = None  # only while splicing
         self._paused = False
@@ -171,7 +179,7 @@ class Splice(Instead):
             self._source.want_ready(False)
             return
         try:
-            count = splice(self._source.sock.fileno(), pipe.writer, SENDFILE_CHUNK)
+            count = splice(self._source.sock.fileno(), pipe.writer, min(self.allowed, SENDFILE_CHUNK))
         except BlockingIOError:
             # With bytes in the pipe this may say that it is full: go on when they are gone.
             self._paused = pipe.waiting > 0
@@ -224,7 +232,7 @@ class Splice(Instead):
         source.last_progress = source.reactor.now
         self._lately += count
         piece = PipeSlice(pipe, count)
-        sink.write_file(piece)
+        self._write(piece)
         self._paused = sink.size > 0
         if pipe.spoiled:
             self._leave()
@@ -251,9 +259,10 @@ class Splice(Instead):
             self._leave()
 
 
-def splice_between(source: Transport, sink: Transport, moved: Callable[[int], None]) -> Optional[Splice]:
+def splice_between(source: Transport, sink: Transport, moved: Callable[[int], None],
+                   write: Optional[Callable[[FileSlice], None]] = None) -> Optional[Splice]:
     """A Splice for one direction of a tunnel, None where there can be none.  It needs no end: that of the
     source is its own."""
-    if not hasattr(os, "splice") or type(source) is not Transport or type(sink) is not Transport:
+    if not hasattr(os, "splice") or type(source) not in PLAIN or type(sink) not in PLAIN:
         return None
-    return Splice(source, sink, moved)
+    return Splice(source, sink, moved, write)

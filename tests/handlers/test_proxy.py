@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable, Dict
 
 import pytest
 
+from lwsws.handlers.basicauth import BasicAuthHandler, PasswordFile
 from tests.support.proxy_site import OK, ProxySite
 
 Make = Callable[..., ProxySite]
@@ -34,8 +36,9 @@ def test_a_request_and_its_answer(proxy: ProxySite) -> None:
         "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
         "Forwarded: for=192.0.2.7;proto=http;host=localhost\r\nVia: 1.1 lwsws\r\n"
         "X-Forwarded-Host: localhost\r\n")
-    origin.send(b"HTTP/1.1 299 All Fine\r\nDate: yesterday\r\nServer: o/1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
-                b"Keep-Alive: timeout=5\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nok")
+    origin.send(
+        b"HTTP/1.1 299 All Fine\r\nDate: yesterday\r\nServer: o/1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
+        b"Keep-Alive: timeout=5\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nok")
     answer = peer.answer()
     assert answer.head == (
         b"HTTP/1.1 299 All Fine\r\nDate: yesterday\r\nServer: o/1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
@@ -54,7 +57,8 @@ def test_configured_fields_replace_those_of_the_origin(make_proxy: Make) -> None
     proxy = make_proxy(headers=[{"X-Frame-Options": "DENY"}])
     peer = proxy.connect()
     peer.send(GET)
-    proxy.accept().send(b"HTTP/1.1 200 OK\r\nx-frame-options: ALLOW\r\nX-Other: 1\r\nContent-Length: 0\r\n\r\n")
+    proxy.accept().send(
+        b"HTTP/1.1 200 OK\r\nx-frame-options: ALLOW\r\nX-Other: 1\r\nContent-Length: 0\r\n\r\n")
     answer = peer.answer()
     assert (answer.get("x-frame-options"), answer.get("x-other")) == ("DENY", "1")
 
@@ -90,7 +94,8 @@ def test_answers_without_a_body(proxy: ProxySite, head: bytes, wanted: str) -> N
     answer = peer.answer("HEAD")
     assert (answer.status, answer.get("content-length")) == (int(head[:3]), wanted)
     peer.send(GET)
-    assert origin.head().startswith("GET ")
+    assert proxy.accept().head().startswith("GET ")
+    assert origin.closed    # it may yet send a body
 
 
 def test_an_answer_in_chunks_and_an_answer_to_the_end(proxy: ProxySite) -> None:
@@ -206,7 +211,7 @@ def test_no_continue_without_an_origin(proxy: ProxySite) -> None:
     proxy.down()
     peer = proxy.connect()
     peer.send(post(b"", "Expect: 100-continue", length=5))
-    assert peer.answer().status == 503
+    assert peer.answer().status == 502
 
 
 def test_an_answer_before_the_body_was_sent(proxy: ProxySite) -> None:
@@ -235,7 +240,9 @@ def test_an_answer_of_an_origin_that_stopped_reading(proxy: ProxySite) -> None:
 
 def test_a_body_over_the_limit_ends_the_connection_to_the_origin(make_proxy: Make) -> None:
     proxy = make_proxy(max_body="10")
-    proxy.bench.vhosts().default.routes.match("/p/x").max_body = 10
+    mount = proxy.bench.vhosts().default.routes.match("/p/x")
+    assert mount is not None
+    mount.max_body = 10
     peer = proxy.connect()
     peer.send(b"POST /p/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
     origin = proxy.accept()
@@ -344,3 +351,31 @@ def test_what_cannot_be_repeated_goes_by_a_connection_that_was_just_used(proxy: 
     second = proxy.accept()
     assert second.head().startswith("POST ")
     assert origin.receive() == b"" and not origin.eof
+
+
+def test_what_an_origin_sends_too_much_is_nobodys_answer(proxy: ProxySite) -> None:
+    """Here in the moment in which the next request comes."""
+    peer = proxy.connect()
+    peer.send(GET)
+    origin = proxy.accept()
+    origin.head()
+    origin.send(OK)
+    assert peer.answer().body == b"ok"
+    origin.sock.sendall(OK.replace(b"ok", b"no"))
+    peer.sock.sendall(GET)
+    second = proxy.accept()
+    second.send(OK)
+    assert peer.answer().body == b"ok"
+
+
+def test_the_password_of_the_mount_is_not_for_the_origin(proxy: ProxySite, tmp_path: Path) -> None:
+    (tmp_path / "passwords").write_text("me:secret\n")
+    mount = proxy.bench.vhosts().default.routes.match("/p/x")
+    assert mount is not None
+    passwords = PasswordFile(str(tmp_path / "passwords"), proxy.bench.clock)
+    plain = mount.handler
+    for handler, wanted in ((plain, True), (BasicAuthHandler(passwords, plain), False)):
+        mount.handler = handler
+        peer = proxy.connect()
+        peer.send(GET[:-2] + b"Authorization: Basic bWU6c2VjcmV0\r\nX-%d: 1\r\n\r\n" % wanted)
+        assert ("authorization" in proxy.accept().fields()) == wanted

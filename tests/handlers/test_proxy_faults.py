@@ -251,7 +251,7 @@ def test_all_origins_are_down(make_proxy: Make, capfd: pytest.CaptureFixture[str
         peer = proxy.connect()
         peer.send(GET)
         proxy.bench.run()
-        assert peer.answer().status == 503
+        assert peer.answer().status == 502
     assert capfd.readouterr().err.count("cannot connect: Connection refused") == 2
 
 

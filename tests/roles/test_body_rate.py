@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
+from lwsws.net.linger import LINGER_SECONDS
 from lwsws.roles.body_rate import CREDIT, MIN_RATE, BodyRate
 from tests.support.handlers import Collector
 from tests.support.peer import Bench, Peer
@@ -27,7 +28,7 @@ def test_a_trickle_is_ended(make: Callable[..., Bench]) -> None:
         peer.send(b"x")
         bench.advance(1)
         waited += 1
-    assert CREDIT <= waited <= CREDIT + 2
+    assert CREDIT <= waited <= CREDIT + 1 + LINGER_SECONDS
     assert peer.answer().status == 408
 
 

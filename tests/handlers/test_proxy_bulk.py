@@ -1,0 +1,127 @@
+"""Proxy mounts: long bodies go from socket to socket inside the kernel; all else is as with short ones."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from lwsws.handlers.proxy_return import LONG_BYTES
+from tests.support.peer import Peer
+from tests.support.proxy_site import OK, OriginEnd, ProxySite
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "splice"), reason="Python 3.9 has no os.splice")
+
+GET = b"GET /p/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+BODY = bytes(range(256)) * (6 * LONG_BYTES // 256)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+PART = BODY[:len(BODY) // 2]
+
+
+class Transfer:
+    """An answer under way."""
+
+    def __init__(self, proxy: ProxySite, left: bytes) -> None:
+        self.proxy = proxy
+        self.peer: Peer = proxy.connect()
+        self.peer.send(GET)
+        self.origin: OriginEnd = proxy.accept()
+        self.origin.head()
+        self.left = memoryview(left)
+        exchange: Any = self.peer.connection.role
+        self.passage: Any = exchange.exchange.consumer
+        self.spliced = False
+
+    def step(self) -> int:
+        """The origin sends what it can; how much that was."""
+        sent = self.origin.send_some(self.left)
+        self.left = self.left[sent:]
+        self.proxy.bench.reactor.run_once(0)
+        back = self.passage._back
+        self.spliced = self.spliced or bool(back and back.splice and back.splice._pipe)
+        return sent
+
+    def until_spliced(self) -> None:
+        """Go on until the kernel does the work."""
+        while not self.spliced:
+            self.step()
+            self.peer.receive()
+
+    def finish(self) -> None:
+        """All of it."""
+        while self.left:
+            self.step()
+            self.peer.receive()
+
+
+def test_all_arrives_and_the_connection_is_kept(proxy: ProxySite) -> None:
+    transfer = Transfer(proxy, HEAD + BODY)
+    transfer.finish()
+    assert transfer.peer.answer().body == BODY
+    assert transfer.spliced and len(proxy.pools[0]) == 1
+    for answer in (OK, HEAD + BODY):
+        transfer.peer.send(GET)
+        transfer.origin.head()
+        transfer.left = memoryview(answer)
+        transfer.finish()
+        assert transfer.peer.answer().body in (b"ok", BODY)
+    assert proxy.is_quiet()
+
+
+def test_what_comes_behind_the_body_is_no_part_of_it(proxy: ProxySite) -> None:
+    """And the connection is not used again."""
+    transfer = Transfer(proxy, HEAD + BODY + b"HTTP/1.1 200 Smuggled\r\n\r\n")
+    transfer.finish()
+    assert transfer.peer.answer().body == BODY
+    assert transfer.spliced and transfer.peer.receive() == b""
+    assert len(proxy.pools[0]) == 0 and transfer.origin.closed
+
+
+def test_a_client_that_stops_reading(proxy: ProxySite) -> None:
+    """Nor does the time limit of the origin run."""
+    transfer = Transfer(proxy, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (3 * len(BODY)) + BODY)
+    proxy.bench.vhosts().default.routes.match("/p/x").handler.idle_seconds = 5  # type: ignore[union-attr]
+    transfer.until_spliced()
+    transfer.finish()
+    size = transfer.peer.connection.transport.size
+    transfer.left = memoryview(BODY * 2)
+    idle = 0
+    while idle < 20:
+        idle = 0 if transfer.step() else idle + 1
+    assert transfer.left and transfer.peer.connection.transport.size > size
+    for _ in range(4):
+        proxy.bench.advance(10)
+    assert not transfer.peer.connection.closed
+    transfer.finish()
+    assert transfer.peer.receive().endswith(BODY * 3)
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_an_origin_that_breaks_off(proxy: ProxySite, how: str) -> None:
+    transfer = Transfer(proxy, HEAD + PART)
+    transfer.until_spliced()
+    transfer.finish()
+    getattr(transfer.origin, how)()
+    assert transfer.peer.receive().endswith(PART) and transfer.peer.eof
+
+
+def test_an_origin_that_stalls(proxy: ProxySite) -> None:
+    transfer = Transfer(proxy, HEAD + PART)
+    transfer.until_spliced()
+    transfer.finish()
+    proxy.bench.advance(59)
+    assert not transfer.peer.eof
+    proxy.bench.advance(2)
+    transfer.peer.receive()
+    assert transfer.peer.eof
+
+
+def test_a_client_that_goes_away(proxy: ProxySite) -> None:
+    transfer = Transfer(proxy, HEAD + PART)
+    before = len(os.listdir("/proc/self/fd"))
+    transfer.until_spliced()
+    transfer.peer.connection.abort()
+    proxy.bench.run()
+    assert proxy.bench.context.onward == 0
+    assert len(os.listdir("/proc/self/fd")) == before - 2   # both ends of ours, and no pipe
