@@ -143,6 +143,8 @@ def _host_and_port(authority: str, default_port: int) -> Tuple[str, int]:
         raise ValueError('the origin has no host: write "http://host/path"')
     if not literal and not re.fullmatch(_HOST, host):
         raise ValueError(f'"{host}" is not a host name or address')
+    if host.lower() == "unix" and port == ":":
+        raise ValueError('for a unix socket write "http://+/path/of/socket:/path"')
     if port in ("", ":"):
         return host.strip("[]").lower(), default_port
     if not re.fullmatch(":[0-9]{1,5}", port) or not 1 <= int(port[1:]) <= MAX_PORT:

@@ -37,6 +37,9 @@ from lwsws.handlers.redirect import redirect, slash_location
 # Each is one look at the file system; links in circles would make a long path of many.
 MAX_DEPTH = 64
 
+# As Linux reads of it.
+MAX_FIRST_LINE = 256
+
 # Not the program's fault nor the client's: soon there may be enough again.
 SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ETXTBSY))
 RETRY_SOON = ("Retry-After", "1")
@@ -69,23 +72,51 @@ class Scripts:
     def find(self, exchange: Exchange) -> Optional[Script]:
         """The program for `exchange`; None if that was redirected to the same path with a slash.
 
-        HttpError 404 or 403 if there is none; one that cannot be run may be found all the same.
+        HttpError if there is none; why is in the log, for the administrator alone.
         """
-        rest = exchange.rest
+        try:
+            script = self.locate(exchange.rest)
+        except HttpError as error:
+            log.info(f"conn {exchange.conn.ident}: cgi: {error.status}: {error.why}")
+            raise HttpError(error.status) from error
+        if script is None:
+            redirect(exchange, slash_location(exchange))
+        return script
+
+    def locate(self, rest: str) -> Optional[Script]:
+        """The program for what of a path follows the mountpoint; None for a directory without its slash.
+
+        HttpError 404, 403 or 503 with the reason, which tells paths, if there is none.  One that is found may
+        be impossible to run: see obstacle().
+        """
         try:
             if not stat.S_ISDIR(os.stat(self._outside).st_mode):
                 return self._script(self.origin, "", rest)
         except OSError as error:
             # An absolute link looks different from the inside: let the program's start decide.
-            if not self._chroot:
-                log.warn(f"conn {exchange.conn.ident}: cgi {printable(self.origin)}: {error.strerror}")
-                raise refusal(error) from error
-            return self._script(self.origin, "", rest)
+            if self._chroot:
+                return self._script(self.origin, "", rest)
+            raise HttpError(refusal(error).status, f"{printable(self.origin)}: {error.strerror}") from error
         relative, info = self._walk(rest)
         if relative or info:
             return self._script(f"{self.origin}/{relative}", "/" + relative, info)
-        redirect(exchange, slash_location(exchange))
         return None
+
+    def obstacle(self, script: Script) -> str:
+        """Why `script` cannot be run, as far as one can see from here; "" if nothing is in the way."""
+        outside = self._chroot + script.path
+        if not os.path.exists(outside):
+            return "it is not there"
+        if len(script.argv) > 1:
+            can_run = os.access(self._chroot + script.argv[0], os.X_OK)
+            return "" if can_run else f"its interpreter {script.argv[0]} cannot be run"
+        if not os.access(outside, os.X_OK):
+            return "it is not executable (chmod a+x)"
+        named = first_interpreter(outside)
+        if not named or os.path.exists(self._chroot + named):
+            return ""
+        why = f"the interpreter {named!a} of its first line is not there"
+        return f"{why}: its lines end in CR LF" if named.endswith("\r") else why
 
     def interpreter(self, path: str) -> str:
         """What runs the program at `path`, "" if it runs by itself."""
@@ -105,35 +136,54 @@ class Scripts:
         a directory that has a default program, but in `rest` no slash at its end."""
         segments = rest.split("/")[1:]
         relative = ""
-        for count, segment in enumerate(segments[:MAX_DEPTH], 1):
+        for count, segment in enumerate(segments, 1):
             if not segment:
                 break       # the slash at the end: normal paths have no other empty segment
             if segment.startswith(".") and not self._dotfiles:
-                raise HttpError(404)
+                raise self._nothing(relative, segment, "its name begins with a dot (dotfiles)")
+            if count > MAX_DEPTH:
+                raise self._nothing(relative, segment, f"it is more than {MAX_DEPTH} directories deep")
             relative = f"{relative}/{segment}" if relative else segment
             if self._is_file(relative):
                 return relative, "".join("/" + left for left in segments[count:])
-        else:
-            if len(segments) > MAX_DEPTH:
-                raise HttpError(404)
         default = f"{relative}/{self._default}" if relative else self._default
-        if not self._default or not self._is_file(default):
-            raise HttpError(404)
+        try:
+            if not self._default or not self._is_file(default):
+                raise HttpError(404)
+        except HttpError as error:
+            raise self._nothing(relative, "", f"a directory without {self._default} (default)") from error
         return (default, "") if rest.endswith("/") else ("", "")
 
     def _is_file(self, relative: str) -> bool:
-        """Whether this is a regular file, False for a directory; HttpError for all else."""
+        """Whether this is a regular file and no directory, in which alone one could go on; HttpError if it
+        is not there."""
         try:
             fd = self._root.open(relative)
         except OSError as error:
-            raise refusal(error) from error
+            why = error.strerror or ""
+            if error.errno in (errno.EXDEV, errno.ELOOP):
+                why = "a link leads out of the directory, or in circles (follow-symlinks)"
+            raise self._nothing(relative, "", why, refusal(error).status) from error
         try:
-            mode = os.fstat(fd).st_mode
+            return stat.S_ISREG(os.fstat(fd).st_mode)
         finally:
             os.close(fd)
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise HttpError(404)
-        return stat.S_ISREG(mode)
+
+    def _nothing(self, relative: str, segment: str, why: str, status: int = 404) -> HttpError:
+        path = "/".join(part for part in (self.origin, relative, segment) if part)
+        return HttpError(status, f"{printable(path)}: {why}")
+
+
+def first_interpreter(path: str) -> str:
+    """The interpreter that the first line of a program names, "" if there is none to be seen."""
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(MAX_FIRST_LINE).rstrip(b"\n")
+    except OSError:
+        return ""
+    # execve(2): "#!", perhaps blanks, the path, and perhaps one argument.
+    words = line[2:].strip(b" \t").split(b" ", 1) if line.startswith(b"#!") else [b""]
+    return os.fsdecode(words[0])
 
 
 def opener_for(symlinks: str) -> Optional[Opener]:
@@ -165,7 +215,7 @@ def explain(error: OSError, script: Script, scripts: Scripts) -> Tuple[HttpError
     if code in ABSENT:
         if not scripts.exists(script.path):
             return HttpError(404), reason
-        return failed, "the interpreter in its first line (#!), or its loader, is not there"
+        return failed, scripts.obstacle(script) or "its loader, or its interpreter's, is not there"
     if code in FORBIDDEN:
         return HttpError(403, "This cannot be run."), f"{reason} (chmod a+x makes a file executable)"
     if code == errno.ENOEXEC:

@@ -29,6 +29,9 @@ class ErrorLines:
         self._line = b""    # what came of the present line, as far as it is logged
         self._left = MAX_BYTES
         self._reader = PipeReader(reactor, fd, self)
+
+    def start(self) -> None:
+        """Read from now on; OSError if the kernel cannot watch one more fd."""
         self._reader.start()
 
     @property

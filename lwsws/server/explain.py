@@ -15,7 +15,7 @@ from lwsws import archive
 from lwsws.config.keys import SERVED_ORIGINS
 from lwsws.config.model import Config, MountConfig
 from lwsws.core.errorpage import error_page
-from lwsws.core.exchange import Exchange
+from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.vhost import VhostSet
 from lwsws.handlers.file import DEFAULT_FILE
 from lwsws.net.bind import address_family
@@ -179,11 +179,24 @@ class Explainer:
         self._say("handler", f"{origin.kind} for {origin.text}{later}")
         if mount.basic_auth:
             self._say("auth", f"basic-auth with {mount.basic_auth}; this request has no name and password")
+        if origin.kind == "cgi" and exchange is not None:
+            self._tell_program(mount, exchange.rest)
         if origin.kind != "file" or exchange is None or not exchange.rest:
             return ""
         path = file_path(mount, exchange.rest)
         self._say("file", path)
         return why_refused(mount, exchange.rest, path)
+
+    def _tell_program(self, mount: MountConfig, rest: str) -> None:
+        """Say which program it is, and what it is told; nothing if there is none, which the answer says."""
+        from lwsws.handlers.cgi_program import Scripts
+        try:
+            script = Scripts(mount).locate(rest)
+        except HttpError:
+            return
+        if script is not None:
+            self._say("program", " ".join(script.argv))
+            self._say("", f"SCRIPT_NAME {script.name!r}, PATH_INFO {script.info!r}")
 
     def _tell_answer(self, what: str, outcome: Outcome, reason: str, mount: Optional[MountConfig]) -> None:
         status, refusal = outcome.status, outcome.refusal

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Sequence
 from lwsws import __version__
 from lwsws.config.model import GlobalConfig, MountConfig, VhostConfig
 from lwsws.config.origin import Origin
-from lwsws.core.exchange import Exchange
+from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
 from lwsws.core.options import Options
 from lwsws.core.session import ProtocolVhost
 from lwsws.core.vhost import Fields, HeaderSet, MountPoint
 from lwsws.handlers.file import FileHandler
-from lwsws.handlers.redirect import RedirectHandler
+from lwsws.handlers.redirect import RedirectHandler, redirect, slash_location
 from lwsws.handlers.unavailable import UnavailableHandler
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lwsws.server.build import Shared
 
 CLIENT_TLS = "enable-client-ssl"
-# The kinds of origin that somebody else answers for.
-FOREIGN = ("cgi", "proxy")
 
 
 def build_mount(mount: MountConfig, vhost: VhostConfig, settings: GlobalConfig, common: Sequence[Fields],
@@ -50,22 +48,39 @@ def build_handler(mount: MountConfig, vhost: VhostConfig, settings: GlobalConfig
         handler = _callback(mount, vhost, shared)
     elif mount.origin.kind == "redirect":
         handler = RedirectHandler(mount)
-    elif mount.origin.kind in FOREIGN and not shared.serves:
-        handler = Unasked()
     elif mount.origin.kind == "cgi":
-        handler = _program(mount, vhost, settings)
+        handler = _program(mount, vhost, settings) if shared.serves else UnaskedProgram(mount)
     elif mount.origin.kind == "proxy":
-        handler = _proxy(mount, vhost, shared)
+        handler = _proxy(mount, vhost, shared) if shared.serves else Unasked()
     else:
         handler = UnavailableHandler(f"{mount.origin.scheme}:// is not served by this version")
     return shared.protect(mount.basic_auth, handler) if mount.basic_auth else handler
 
 
 class Unasked(Handler):
-    """Stands for a program or another server that shall not be asked."""
+    """Stands for another server that shall not be asked."""
 
     def begin(self, exchange: Exchange) -> None:
         """Say nothing, well."""
+        exchange.respond(200, [])
+
+
+class UnaskedProgram(Handler):
+    """Stands for the programs of a mount that shall not be run: says why, where there is none to run."""
+
+    def __init__(self, mount: MountConfig) -> None:
+        from lwsws.handlers.cgi_program import Scripts
+        self._scripts = Scripts(mount)
+
+    def begin(self, exchange: Exchange) -> None:
+        """Say nothing, well; HttpError with the reason if no program can be run."""
+        script = self._scripts.locate(exchange.rest)
+        if script is None:
+            redirect(exchange, slash_location(exchange))
+            return
+        obstacle = self._scripts.obstacle(script)
+        if obstacle:
+            raise HttpError(500, f"{script.path}: {obstacle}")
         exchange.respond(200, [])
 
 

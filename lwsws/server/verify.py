@@ -61,6 +61,8 @@ def verify(config: Config) -> List[Fault]:
         for mount in vhost.mounts:
             found = _origin_fault(mount, reader), _password_fault(mount, reader)
             faults += [fault for fault in found if fault is not None]
+            if mount.origin.kind == "cgi":
+                faults += _program_faults(mount, reader)
     return faults
 
 
@@ -177,9 +179,7 @@ def _log_obstacle(path: str, user: Optional[Identity]) -> str:
 def _origin_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fault]:
     target, where = mount.origin.target, mount.mountpoint
     reason = ""
-    if mount.origin.kind == "cgi":
-        reason = _program_obstacle(mount, reader)
-    elif mount.origin.kind == "file":
+    if mount.origin.kind == "file":
         if not archive.exists(target):
             reason = f"there is no directory {target!r} now: {where} answers 404 until there is"
         elif not archive.is_directory(target):
@@ -191,21 +191,29 @@ def _origin_fault(mount: MountConfig, reader: Optional[Identity]) -> Optional[Fa
     return _fault(mount, "origin", reason) if reason else None
 
 
-def _program_obstacle(mount: MountConfig, reader: Optional[Identity]) -> str:
-    """Why the programs of `mount` cannot be run; "" as far as one can see."""
+def _program_faults(mount: MountConfig, reader: Optional[Identity]) -> Iterator[Fault]:
+    """Why programs of `mount` cannot be run, as far as one can see."""
     for suffix, interpreter in mount.interpret:
         if not os.access(mount.cgi_chroot + interpreter, os.X_OK):
-            return f"there is no program {interpreter!r}, which is to run files with {suffix}"
+            reason = f"there is no program {interpreter!r}, which is to run {suffix} files"
+            yield _fault(mount, "interpret", reason)
     if mount.cgi_chdir and not os.path.isdir(mount.cgi_chroot + mount.cgi_chdir):
-        return f"there is no directory {mount.cgi_chdir!r} to start programs in (cgi-chdir)"
+        yield _fault(mount, "cgi-chdir", f"there is no directory {mount.cgi_chdir!r} to start programs in")
+    reason = _program_obstacle(mount) or obstacle(mount.cgi_chroot + mount.origin.target, ENTER, reader)
+    if reason:
+        yield _fault(mount, "origin", reason)
+
+
+def _program_obstacle(mount: MountConfig) -> str:
+    """The same for the origin alone; "" for a directory."""
+    # Imported here: few servers run programs.
+    from lwsws.handlers.cgi_program import Scripts
     target = mount.cgi_chroot + mount.origin.target
     if not os.path.exists(target):
         return f"there is no program {target!r} now: {mount.mountpoint} answers 404 until there is"
-    if os.path.isdir(target):
-        return obstacle(target, ENTER, reader)
-    if not os.access(target, os.X_OK):
-        return f"{target!r} is not a program that can be run: give the path of one, or chmod a+x it"
-    return obstacle(target, ENTER, reader)
+    script = None if os.path.isdir(target) else Scripts(mount).locate("")
+    reason = "" if script is None else Scripts(mount).obstacle(script)
+    return f"{target!r} cannot be run: {reason}" if reason else ""
 
 
 def _protocol_password_faults(vhost: VhostConfig, reader: Optional[Identity]) -> Iterator[Fault]:

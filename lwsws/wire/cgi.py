@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Callable, Dict, Iterable, List, Match, NamedTuple, Optional, Tuple, Union
 
 from lwsws.wire.errors import RemoteProtocolError, excerpt
+from lwsws.wire.headers import TCHAR
 from lwsws.wire.http1_body import ChunkedBody, SizedBody, UnsizedBody
 from lwsws.wire.http1_fields import parse_field
 from lwsws.wire.http1_request import Data, EndOfMessage, Limits
@@ -52,6 +53,9 @@ _NEEDED = frozenset(("content-type", "location", "status"))
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 # An empty line, the first one at most: it ends the head.
 _HEAD_END = re.compile(rb"(?:^|\n)\r?\n")
+# A line with a colon, but in front of that what is no name, nor one with white space around it.  Python's
+# cgitb begins with "<!--: spam", and PHP writes "<b>Warning</b>: ...": nobody can take it for another field.
+_NO_NAME = re.compile(rf"(?![\t ])(?![{TCHAR}]+[\t ]*:)[\t -9;-~\x80-\xff]*:[\t -~\x80-\xff]*")
 # RFC 3875 5.1: a non-parsed head begins as an HTTP response does.
 _STATUS_LINE = re.compile(r"HTTP/1\.[01] ([0-9]{3})(?: ([\t -~\x80-\xff]*))?")
 # RFC 3875 6.3.3: status-code [ SP reason-phrase ]; 1xx are no answers.
@@ -86,6 +90,7 @@ class CgiHead(NamedTuple):
 
     `reason` is None if the program gave none, `length` None if it did not say.  `local` is a path and
     query of this server, to be answered as if it had been asked for (RFC 3875 6.2.2), "" for none.
+    `dropped` are the beginnings of lines that cannot be fields.
     """
 
     status: int
@@ -93,6 +98,7 @@ class CgiHead(NamedTuple):
     fields: Fields
     length: Optional[int] = None
     local: str = ""
+    dropped: Tuple[str, ...] = ()
 
 
 CgiEvent = Union[CgiHead, Data, EndOfMessage]
@@ -165,13 +171,14 @@ class CgiReader:
 
     def _parse_head(self, text: str) -> CgiHead:
         lines, whole = _split_lines(text)
-        fields = _parse_fields(lines[:-1])      # the last one is the empty line
+        fields, dropped = _parse_fields(lines[:-1])     # the last one is the empty line
         table = {name.lower(): value for name, value in fields}
         length = self._read_framing(table)
         kept = [field for field in fields if field[0].lower() not in DROPPED]
         if whole is not None:
-            return CgiHead(*_read_status(whole.group(1), whole.group(2)), kept, length)
-        return _interpret(table, kept, length)
+            status, reason = _read_status(whole.group(1), whole.group(2))
+            return CgiHead(status, reason, kept, length, dropped=dropped)
+        return _interpret(table, kept, length)._replace(dropped=dropped)
 
     def _read_framing(self, table: Dict[str, str]) -> Optional[int]:
         """The length of the body, None if it is not known; `_body` is what reads it."""
@@ -238,17 +245,19 @@ def _split_lines(text: str) -> Tuple[List[str], Optional[Match[str]]]:
     return lines if whole is None else lines[1:], whole
 
 
-def _parse_fields(lines: List[str]) -> Fields:
-    """The fields in `lines`, which have no ends; a fault for what is none (as in http1_fields.py)."""
+def _parse_fields(lines: List[str]) -> Tuple[Fields, Tuple[str, ...]]:
+    """The fields in `lines`, which have no ends, and the beginnings of lines that are dropped; a fault for
+    other lines that are no fields (as in http1_fields.py)."""
     if len(lines) > MAX_FIELDS:
         raise _fault(f"it sent more than {MAX_FIELDS} header fields")
-    fields = [parse_field(line + "\r\n") for line in lines]
+    dropped = [line for line in lines if _NO_NAME.fullmatch(line) is not None]
+    fields = [parse_field(line + "\r\n") for line in lines if line not in dropped]
     names = [name.lower() for name, _ in fields]
     for name in _SINGLE.intersection(names):
         if names.count(name) > 1:
             # RFC 3875 6.3: at most one of each.
             raise _fault(f"it sent the header {name} twice")
-    return fields
+    return fields, tuple(map(excerpt, dropped))
 
 
 def _read_status(digits: str, reason: Optional[str]) -> Tuple[int, Optional[str]]:

@@ -60,6 +60,7 @@ def test_origins(text: str, origin: Origin) -> None:
     ("http://[::1/", "not a host name"),
     ("http://+run/o.sock:/", "a unix socket origin is"),
     ("http://+", "a unix socket origin is"),
+    ("http://unix:/run/o.sock:/", "for a unix socket write"),
     ("http://+@:/", "a unix socket origin is"),
     (">http://h/\r\nSet-Cookie: a=b", "control characters"),
     ("file:///a\0b", "control characters"),

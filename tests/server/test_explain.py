@@ -54,6 +54,7 @@ def vhosts(home: Path, docroot: Path, pair: Pair) -> List[Dict[str, Any]]:
         file_mount("/gone", home / "nowhere"),
         {"mountpoint": "/r", "origin": ">https://else.test/x", "append-path": "1"},
         {"mountpoint": "/cgi", "origin": "cgi:///bin/true"},
+        {"mountpoint": "/bin", "origin": f"cgi://{docroot.parent}/cgi-bin", "default": "dos"},
         {"mountpoint": "/proxy", "origin": "http://127.0.0.1:9/"},
         {"mountpoint": "/form", "origin": "callback://protocol-post-demo"},
         {"mountpoint": "/plugin", "origin": "callback://silent", "basic-auth": str(home / "pw")},
@@ -242,6 +243,27 @@ def test_basic_auth_and_what_is_behind_it(site: Site) -> None:
     assert "logged in 200 OK\n          Content-Type: text/plain\n" in told
     assert "logged in 404 Not Found: there is no such file\n" in site.ask_refused("/auth/nope")
     assert "secret" not in told
+
+
+def test_which_program_it_would_be(site: Site) -> None:
+    told = site.ask("/cgi/a%20b")
+    assert "program   /bin/true\n" in told
+    assert "SCRIPT_NAME '/cgi', PATH_INFO '/a b'\n" in told
+
+
+def test_why_there_is_no_program(site: Site) -> None:
+    folder = site.home / "cgi-bin"
+    folder.mkdir()
+    folder.chmod(0o755)
+    (folder / "dull").write_text("#!/bin/sh\n")
+    (folder / "dull").chmod(0o644)
+    (folder / "dos").write_text("#!/bin/sh\r\n")
+    (folder / "dos").chmod(0o755)
+    assert "500 Internal Server Error: " in site.ask_refused("/bin/dull")
+    assert "it is not executable (chmod a+x)" in site.ask_refused("/bin/dull")
+    assert "its lines end in CR LF" in site.ask_refused("/bin/dos")
+    assert "404 Not Found: " in site.ask_refused("/bin/none")
+    assert "301 " in site.ask("/bin")
 
 
 @pytest.mark.parametrize("url, kind, who", [("/cgi", "cgi", "the program"),

@@ -72,7 +72,7 @@ def test_a_fault_points_at_the_value(home: Path) -> None:
 
 
 CREATE = "on this system: create it, or name one that exists"
-NO_PROGRAM = "is not a program that can be run: give the path of one, or chmod a+x it"
+NO_PROGRAM = "cannot be run: it is not executable (chmod a+x)"
 
 
 @pytest.mark.parametrize("vhost, settings, reason", [
@@ -136,9 +136,9 @@ def test_a_socket_that_is_passed_needs_somebody_to_pass_it(
     (mount('"origin": "cgi://HOME/pw"'), "",
      f"vhosts[0].mounts[0].origin: 'HOME/pw' {NO_PROGRAM}"),
     (mount('"origin": "cgi://HOME/www", "interpret": { ".x": "/nope" }'), "",
-     "vhosts[0].mounts[0].origin: there is no program '/nope', which is to run files with .x"),
+     "vhosts[0].mounts[0].interpret: there is no program '/nope', which is to run .x files"),
     (mount('"origin": "cgi://HOME/www", "cgi-chdir": "/nope"'), "",
-     "vhosts[0].mounts[0].origin: there is no directory '/nope' to start programs in (cgi-chdir)"),
+     "vhosts[0].mounts[0].cgi-chdir: there is no directory '/nope' to start programs in"),
     (mount('"origin": "file://HOME/www", "basic-auth": "HOME/no"'), "",
      "vhosts[0].mounts[0].basic-auth: there is no file 'HOME/no': nobody can log in at /m"),
     ('"port": "1", "ws-protocols": [ { "lws-echo": { "basic-auth": "HOME/no" } } ]', "",

@@ -134,8 +134,9 @@ def test_no_location(location: bytes) -> None:
     (TEXT + b"X: a\r\r\n\n", "CR"),
     (TEXT + b"X: a\0b\n\n", "NUL"),
     (TEXT + b"X: a\x1b\n\n", "control character"),
-    (TEXT + b"X Y: a\n\n", "no header name"),
-    (TEXT + b": a\n\n", "no header name"),
+    (TEXT + b"X\x01Y: a\n\n", "no header name"),
+    (TEXT + b"<b>: \x1b\n\n", "no header name"),
+    (b"<b>: Content-Type: text/plain\n\n", "none of the headers"),
     (TEXT + TEXT + b"\n", "content-type twice"),
     (b"Status: 200\nstatus: 200\n\n", "status twice"),
     (b"Location: /x\nLocation: /x\n\n", "location twice"),
@@ -151,6 +152,15 @@ def test_no_head(data: bytes, why: str) -> None:
     assert output.head is None
     assert why in output.fault
     assert read_pieces([data + LEFTOVER]).head is None
+
+
+@pytest.mark.parametrize("line", [
+    b"<!--: spam", b"<br /><b>Warning</b>:  on line 1: x", b": a", b"X Y: a", b'"a":', b"(x)\xe9: y"])
+def test_lines_that_cannot_be_fields_are_dropped(line: bytes) -> None:
+    """As Python's cgitb and PHP write them when a program fails."""
+    head = head_of(line + b"\r\n" + TEXT + line + b"\n\n")
+    assert (head.status, head.fields, len(head.dropped)) == (200, PLAIN, 2)
+    assert head_of(b"HTTP/1.1 200 OK\n" + line + b"\n\n").dropped == head.dropped[:1]
 
 
 def test_the_head_is_bounded() -> None:
