@@ -91,6 +91,20 @@ def content_length(value: str) -> int:
     return int(value)
 
 
+def check_coding(coding: str, length: Optional[str], version: str) -> None:
+    """RemoteProtocolError unless a message in HTTP/`version` with the Transfer-Encoding `coding`, and the
+    Content-Length `length` if not None, is in chunks and nothing else (RFC 9112 6.1)."""
+    # Together with Content-Length, or in HTTP/1.0, it is an error or an attempt at smuggling or splitting.
+    if length is not None:
+        raise RemoteProtocolError(400, "both Transfer-Encoding and Content-Length")
+    if version == "1.0":
+        raise RemoteProtocolError(400, "Transfer-Encoding in HTTP/1.0")
+    # RFC 9112 6.1: SHOULD respond with 501 to a coding it does not understand; chunked is all we do, and we
+    # send no TE, by which an origin could use another one (7.4).
+    if coding.lower() != "chunked":
+        raise RemoteProtocolError(501, f"the Transfer-Encoding {excerpt(coding)} is not supported")
+
+
 def keeps_alive(version: str, connection: Optional[str]) -> bool:
     """Whether the connection may be used again after a message ("1.0" or "1.1") with this Connection field.
 

@@ -18,7 +18,7 @@ import re
 from typing import ClassVar, NoReturn, Optional, Union
 
 from lwsws.wire.errors import LocalProtocolError, RemoteProtocolError, excerpt
-from lwsws.wire.headers import Headers, content_length, keeps_alive
+from lwsws.wire.headers import Headers, check_coding, content_length, keeps_alive
 from lwsws.wire.http1_body import SizedBody, UnsizedBody
 from lwsws.wire.http1_fields import line_fault, parse_fields
 from lwsws.wire.http1_message import BODY, DONE, END, HEAD, Data, EndOfMessage, Limits, MessageReader
@@ -93,19 +93,9 @@ class Response:
         self.chunked = coding is not None
         self.content_length: Optional[int] = None
         if coding is not None:
-            self._check_coding(coding, length)
+            check_coding(coding, length, self.version)
         elif length is not None:
             self.content_length = content_length(length)
-
-    def _check_coding(self, coding: str, length: Optional[str]) -> None:
-        # RFC 9112 6.1: both, or chunks in HTTP/1.0, are errors or an attempt at response splitting.
-        if length is not None:
-            raise RemoteProtocolError(502, "both Transfer-Encoding and Content-Length")
-        if self.version == "1.0":
-            raise RemoteProtocolError(502, "Transfer-Encoding in HTTP/1.0")
-        # We send no TE, so the origin may use no other (RFC 9112 7.4).
-        if coding.lower() != "chunked":
-            raise RemoteProtocolError(502, f"the Transfer-Encoding {excerpt(coding)} is not supported")
 
 
 Event = Union[Interim, Response, Data, EndOfMessage]

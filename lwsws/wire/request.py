@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Optional
 
 from lwsws.wire.errors import RemoteProtocolError, excerpt
-from lwsws.wire.headers import Headers, content_length, keeps_alive
+from lwsws.wire.headers import Headers, check_coding, content_length, keeps_alive
 from lwsws.wire.target import parse_host, parse_target
 
 # RFC 9110 9.1 and 15.6.2: a method not known to the server is 501; one not allowed here is 405, said by
@@ -112,24 +112,13 @@ class Request:
         self.chunked = coding is not None
         self.content_length: Optional[int] = None
         if coding is not None:
-            self._check_coding(coding, length)
+            check_coding(coding, length, self.version)
         elif length is not None:
             self.content_length = content_length(length)
         elif self.version == "1.0" and self.method in _METHODS_WITH_BODY:
             raise RemoteProtocolError(411, f"{self.method} in HTTP/1.0 needs a Content-Length")
         else:
             self.content_length = 0
-
-    def _check_coding(self, coding: str, length: Optional[str]) -> None:
-        # RFC 9112 6.1: Transfer-Encoding together with Content-Length, or in HTTP/1.0, is an error or an
-        # attempt at request smuggling.
-        if length is not None:
-            raise RemoteProtocolError(400, "both Transfer-Encoding and Content-Length")
-        if self.version == "1.0":
-            raise RemoteProtocolError(400, "Transfer-Encoding in HTTP/1.0")
-        # RFC 9112 6.1: SHOULD respond with 501 to a coding it does not understand; chunked is all we do.
-        if coding.lower() != "chunked":
-            raise RemoteProtocolError(501, f"the Transfer-Encoding {excerpt(coding)} is not supported")
 
     def _expects_continue(self, expectation: str) -> bool:
         # RFC 9110 10.1.1: MAY respond with 417 to any expectation other than 100-continue.
