@@ -115,6 +115,12 @@ GLOBAL: Topics = (
         Key("sandbox", BOOL, False,
             "Let the kernel (Landlock) confine the serving processes to the configured files and ports, see "
             "[operations.md](operations.md).", '"yes"', differs=OURS),
+        Key("sandbox-read", TEXTS, (),
+            "Further files and directories that may be read in the sandbox, as programs (cgi://) need them.",
+            '["/etc/php"]', differs=OURS),
+        Key("sandbox-write", TEXTS, (),
+            "Further directories in which anything may be read, written, made and removed in the sandbox.",
+            '["/srv/git"]', differs=OURS),
         Key("plugin-dir", TEXTS, (),
             "Further directories with protocol plugins; may be given in several files.",
             '"/usr/local/share/lwsws/plugins"'),

@@ -218,6 +218,8 @@ class GlobalConfig(NamedTuple):
     ws_pingpong_secs: int = 300
     default_alpn: str = "http/1.1"
     sandbox: bool = False
+    sandbox_read: Tuple[str, ...] = ()
+    sandbox_write: Tuple[str, ...] = ()
     where: Position = NOWHERE
     path: str = "global"
     positions: Mapping[str, Position] = NO_POSITIONS

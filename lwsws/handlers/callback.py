@@ -153,6 +153,12 @@ class CallbackSession:
         return self.exchange.request
 
     @property
+    def mountpoint(self) -> str:
+        """The path that the mount is at."""
+        mount = self.exchange.mount
+        return mount.prefix if mount is not None and mount.prefix else "/"
+
+    @property
     def rest(self) -> str:
         """The path below the mountpoint."""
         return self.exchange.rest

@@ -42,6 +42,13 @@ IDLE = "the origin has stalled"
 # An origin that could not be connected to is not tried for so many seconds, if there is another one.
 DOWN_SECONDS = 10.0
 
+# What OpenSSL says of an origin, and what it probably means.
+HINTS = (("local issuer certificate", "client-ssl-ca names its authorities"),
+         ("self-signed certificate", "client-ssl-ca names its authorities"),
+         ("self signed certificate", "client-ssl-ca names its authorities"),
+         ("wrong version number", "it speaks no TLS: http:// is meant?"),
+         ("no application protocol", "it speaks no HTTP/1.1"))
+
 # Seconds that a link may have been idle for a request that cannot be repeated.
 MAX_AGE = 1.0
 # RFC 9110 9.2.2, of those the server knows; only without a body, which is gone once it is sent.
@@ -107,7 +114,7 @@ class Passage:
         self._opening = None
         pool, now = self._pool, self._exchange.context.reactor.now
         # Of an origin that stays down, one line for each request would be too many.
-        self._say(log.INFO if now < pool.down_until else log.WARN, f"cannot connect: {reason}")
+        self._say(log.INFO if now < pool.down_until else log.WARN, f"cannot connect: {reason}{hint(reason)}")
         pool.down_until = now + DOWN_SECONDS
         self._tried += (pool,)
         if len(self._tried) < len(self._proxy.pools):
@@ -382,3 +389,8 @@ class Passage:
     def _say(self, level: int, text: str) -> None:
         if log.enabled(level):
             log.write(level, f"conn {self._exchange.conn.ident}: proxy {self._pool.target.onward}: {text}")
+
+
+def hint(reason: str) -> str:
+    """What to do about `reason`, why an origin cannot be connected to; "" where it says so itself."""
+    return next((f" ({text})" for words, text in HINTS if words in reason), "")

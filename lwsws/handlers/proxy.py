@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from lwsws import log
 from lwsws.config.model import MountConfig
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
@@ -63,6 +64,7 @@ class ProxyHandler(Handler):
             allowed = ", ".join(sorted(METHODS - {"TRACE"}))
             raise HttpError(405, "TRACE is not passed on", [("Allow", allowed)])
         if "via" in table and loops(request.headers) > MAX_LOOPS:
+            log.warn(f"conn {exchange.conn.ident}: proxy: {exchange.path!a} goes round in circles")
             raise HttpError(508, "this request has come through here before, again and again")
         if not exchange.rest and self._adds_slash and not upgrade and request.method in ("GET", "HEAD"):
             # As in the original; else relative links in the page would lead past the mount.

@@ -6,6 +6,7 @@ a sentence that says why, and start-up has warned with file and line.
 
 from __future__ import annotations
 
+from lwsws import log
 from lwsws.core.exchange import Exchange, HttpError
 from lwsws.core.handler import Handler
 
@@ -23,4 +24,5 @@ class UnavailableHandler(Handler):
 
     def begin(self, exchange: Exchange) -> None:
         """Refuse."""
+        log.info(f"conn {exchange.conn.ident}: {self._status}: {self._why}")
         raise HttpError(self._status, self._why)

@@ -223,7 +223,8 @@ def catch_signals(service: Service, reactor: Reactor, is_alone: bool) -> None:
 def run(service: Service, reactor: Reactor, orders: Orders) -> None:
     """Accept and serve until a signal or an order ends it."""
     if orders.place.is_first:
-        for line in startup_lines([item for item in service.site.listening if service.is_open(item)]):
+        site = service.site
+        for line in startup_lines([item for item in site.listening if service.is_open(item)], site.protocols):
             log.notice(line)
     service.start()
     orders.obey(service, reactor)

@@ -2,7 +2,8 @@
 
     read         docroots, plugin directories, what options of protocols name; certificates, keys and password
                  files with their directories; Python's own library; what the system needs to look up names
-    write        directories that protocols keep uploads in; without a parent those of access logs as well
+    write        directories that protocols keep uploads in, those of `sandbox-write`; with programs or
+                 applications the one for temporary files; without a parent those of access logs as well
     execute      nothing, or with cgi mounts their programs and all of the system's, as most are scripts
     bind         no TCP port, for the parent does that; without one those of the configuration
     signals      to nobody outside
@@ -23,10 +24,16 @@ from lwsws.core.accesslog import STREAMS
 from lwsws.core.options import Options
 from lwsws.process.landlock import (
     EXECUTE,
+    MAKE_DIR,
+    MAKE_FIFO,
     MAKE_REG,
+    MAKE_SOCK,
+    MAKE_SYM,
     PORTS_SINCE,
     READ_DIR,
     READ_FILE,
+    REFER,
+    REMOVE_DIR,
     REMOVE_FILE,
     TRUNCATE,
     WRITE_FILE,
@@ -43,6 +50,7 @@ RUN = READ | EXECUTE
 # Log files are only appended to, and made.
 APPEND = WRITE_FILE | MAKE_REG
 KEEP = READ | WRITE_FILE | MAKE_REG | REMOVE_FILE | TRUNCATE
+OWN = KEEP | MAKE_DIR | REMOVE_DIR | MAKE_SYM | MAKE_SOCK | MAKE_FIFO | REFER
 
 # The option of a protocol that names a directory to write to.
 UPLOADS = "upload-dir"
@@ -111,6 +119,10 @@ def _all_paths(config: Config, default_plugins: str, has_parent: bool) -> Allowe
         yield directory, READ
     for path in _library():
         yield path, READ
+    for path in config.globals.sandbox_read:
+        yield path, READ
+    for path in config.globals.sandbox_write:
+        yield path, OWN
     for vhost in config.vhosts:
         for file in _tls_files(vhost):
             yield from _with_directory(file)
@@ -191,7 +203,7 @@ def _application(mount: MountConfig) -> Allowed:
     for path in options.all("path"):
         yield path, READ
     for path in options.all("chdir"):
-        yield path, KEEP
+        yield path, OWN
     yield os.environ.get("TMPDIR") or "/tmp", KEEP
 
 

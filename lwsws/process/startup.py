@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Sequence
+from typing import Collection, Iterator, List, Sequence
 
 from lwsws.config.model import VhostConfig
 from lwsws.server.build import Listening
+from lwsws.server.protocols import VhostProtocols
 
 
-def startup_lines(listening: Sequence[Listening]) -> List[str]:
-    """What is served where, one line a mount, and the default vhost of each address."""
+def startup_lines(listening: Sequence[Listening], protocols: Sequence[VhostProtocols]) -> List[str]:
+    """What is served where, one line a mount, and the default vhost of each address; `protocols` are those
+    of all vhosts."""
     lines = []
+    offered = {id(each.config): each.by_name for each in protocols}     # the records are not hashable
     for item in listening:
         names = ", ".join(vhost.name for vhost in item.configs)
         default = f"; {item.configs[0].name} answers unknown names" if len(item.configs) > 1 else ""
@@ -21,12 +24,13 @@ def startup_lines(listening: Sequence[Listening]) -> List[str]:
             if id(vhost) in seen:
                 continue
             seen.add(id(vhost))
-            lines.extend(vhost_lines(vhost))
+            lines.extend(vhost_lines(vhost, offered[id(vhost)]))
     return lines
 
 
-def vhost_lines(vhost: VhostConfig) -> Iterator[str]:
-    """What one vhost serves, one line a mount, and where raw connections go."""
+def vhost_lines(vhost: VhostConfig, offered: Collection[str]) -> Iterator[str]:
+    """What one vhost serves, one line a mount, and where raw connections go; `offered` are the names of its
+    protocols that can be had."""
     scheme, usual = ("https", 443) if vhost.host_ssl_cert else ("http", 80)
     port = "" if vhost.port == usual else f":{vhost.port}"
     place = f"unix:{vhost.interface}" if vhost.unix_socket else f"{vhost.name}{port}"
@@ -37,9 +41,8 @@ def vhost_lines(vhost: VhostConfig) -> Iterator[str]:
         yield f"{place}: {which} -> {vhost.listen_accept_protocol or 'its raw protocol'}"
     if vhost.apply_listen_accept:
         return
-    if vhost.ws_protocols:
-        names = ", ".join(entry.name for entry in vhost.ws_protocols)
-        yield f"{place}: protocols {names}"
+    if offered:
+        yield f"{place}: protocols {', '.join(offered)}"
     base = f"{place}:" if vhost.unix_socket else f"{scheme}://{place}"
     for mount in vhost.mounts:
         slash = "" if mount.mountpoint == "/" else "/"

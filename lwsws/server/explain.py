@@ -181,6 +181,8 @@ class Explainer:
             self._say("auth", f"basic-auth with {mount.basic_auth}; this request has no name and password")
         if origin.kind == "cgi" and exchange is not None:
             self._tell_program(mount, exchange.rest)
+        if origin.kind == "proxy" and exchange is not None:
+            self._tell_origins(mount, exchange)
         if origin.kind != "file" or exchange is None or not exchange.rest:
             return ""
         path = file_path(mount, exchange.rest)
@@ -197,6 +199,15 @@ class Explainer:
         if script is not None:
             self._say("program", " ".join(script.argv))
             self._say("", f"SCRIPT_NAME {script.name!r}, PATH_INFO {script.info!r}")
+
+    def _tell_origins(self, mount: MountConfig, exchange: Exchange) -> None:
+        """Say what would be asked of which origins."""
+        from lwsws.handlers.proxy_request import host_of
+        from lwsws.server.mounts import origin_paths
+        target = origin_paths(mount).target(exchange.rest, exchange.request.query)
+        for origin in (mount.origin, *mount.more_origins):
+            host = exchange.request.host if mount.proxy_keep_host else host_of(origin)
+            self._say("asks", f"{origin.text} for {target}, with the Host {host}")
 
     def _tell_answer(self, what: str, outcome: Outcome, reason: str, mount: Optional[MountConfig]) -> None:
         status, refusal = outcome.status, outcome.refusal

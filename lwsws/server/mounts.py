@@ -22,6 +22,7 @@ from lwsws.handlers.unavailable import UnavailableHandler
 if TYPE_CHECKING:
     from lwsws.net.pool import Pool
     from lwsws.server.build import Shared
+    from lwsws.wire.origin_paths import OriginPaths
 
 CLIENT_TLS = "enable-client-ssl"
 
@@ -104,15 +105,20 @@ def _program(mount: MountConfig, vhost: VhostConfig, settings: GlobalConfig) -> 
 
 def _proxy(mount: MountConfig, vhost: VhostConfig, shared: Shared) -> Handler:
     from lwsws.handlers.proxy import ProxyHandler
-    from lwsws.wire.origin_paths import OriginPaths
     origins = (mount.origin, *mount.more_origins)
     if not vhost.enable_client_ssl and any(origin.scheme == "https" for origin in origins):
         return UnavailableHandler(f'an https:// origin needs "{CLIENT_TLS}" in its vhost', 502)
-    # Of a unix socket the host is localhost, and the port 0 that of the scheme.
-    names = [(origin.scheme, origin.host, origin.port) for origin in origins]
-    prefix = "" if mount.mountpoint == "/" else mount.mountpoint
     pools = [_pool(origin, vhost, shared) for origin in origins]
-    return ProxyHandler(mount, pools, OriginPaths(prefix, mount.origin.location, names))
+    return ProxyHandler(mount, pools, origin_paths(mount))
+
+
+def origin_paths(mount: MountConfig) -> OriginPaths:
+    """Which paths of the origins of `mount` are which of ours."""
+    from lwsws.wire.origin_paths import OriginPaths
+    # Of a unix socket the host is localhost, and the port 0 that of the scheme.
+    names = [(origin.scheme, origin.host, origin.port) for origin in (mount.origin, *mount.more_origins)]
+    prefix = "" if mount.mountpoint == "/" else mount.mountpoint
+    return OriginPaths(prefix, mount.origin.location, names)
 
 
 def _pool(origin: Origin, vhost: VhostConfig, shared: Shared) -> Pool:

@@ -51,6 +51,10 @@ def verify(config: Config) -> List[Fault]:
         if not os.path.isdir(directory):
             reason = f"there is no directory {directory!r}: create it, or leave this out"
             faults.append(_fault(config.globals, "plugin-dir", reason))
+    for key, paths in (("sandbox-read", config.globals.sandbox_read),
+                       ("sandbox-write", config.globals.sandbox_write)):
+        faults += [_fault(config.globals, key, f"there is no {path!r}: it stays closed until the next start")
+                   for path in paths if not os.path.exists(path)]
     for vhost in config.vhosts:
         if not vhost.listen_fd:
             faults += _unix_socket_faults(vhost) if vhost.unix_socket else _interface_faults(vhost)

@@ -7,7 +7,7 @@ from typing import Callable, List
 
 import pytest
 
-from lwsws.handlers.passage import DOWN_SECONDS
+from lwsws.handlers.passage import DOWN_SECONDS, hint
 from lwsws.net.transport import HIGH
 from tests.support.peer import Peer
 from tests.support.proxy_site import OK, OriginEnd, ProxySite
@@ -274,3 +274,12 @@ def first_with_connection(proxy: ProxySite) -> int:
     proxy.bench.run()
     ready, _, _ = select.select(proxy.listeners, [], [], 5)
     return proxy.listeners.index(ready[0])
+
+
+@pytest.mark.parametrize("reason, wanted", [
+    ("TLS handshake: certificate verify failed: unable to get local issuer certificate", "client-ssl-ca"),
+    ("TLS handshake: wrong version number", "http://"),
+    ("Connection refused", ""),
+])
+def test_hints_for_the_administrator(reason: str, wanted: str) -> None:
+    assert (wanted in hint(reason)) if wanted else hint(reason) == ""

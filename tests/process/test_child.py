@@ -139,7 +139,8 @@ def lines_of(directory: Path, *vhosts: Dict[str, Any]) -> List[str]:
     reactor = Reactor()
     try:
         config = load_config(write_config(directory, vhosts))
-        return startup_lines(build(config, reactor).listening)
+        site = build(config, reactor)
+        return startup_lines(site.listening, site.protocols)
     finally:
         reactor.close()
 

@@ -14,7 +14,7 @@ import pytest
 from lwsws.config.loader import parse_text
 from lwsws.config.model import Config
 from lwsws.process.landlock import landlock, version
-from lwsws.process.sandbox import APPEND, KEEP, READ, RUN, rules
+from lwsws.process.sandbox import APPEND, KEEP, OWN, READ, RUN, rules
 from tests.support.source import ROOT
 
 
@@ -65,9 +65,15 @@ def test_what_programs_and_applications_need_beside_themselves(monkeypatch: pyte
     assert allowed(cgi, "/") == 0
     wsgi = mount("callback://wsgi", pmo=[{"app": "a:b", "path": "/srv/app", "chdir": "/srv/data"}])
     assert allowed(wsgi, "/srv/app") == READ
-    assert allowed(wsgi, "/srv/data") == KEEP
+    assert allowed(wsgi, "/srv/data") == OWN
     for vhost in (cgi, wsgi):
         assert allowed(vhost, "/var/spool/tmp") == KEEP
+
+
+def test_what_is_opened_beside_that() -> None:
+    settings = {"sandbox-read": ["/etc/php", "/etc/app"], "sandbox-write": "/srv/git"}
+    paths = rules(config({}, **settings)).paths
+    assert (paths["/etc/php"], paths["/etc/app"], paths["/srv/git"]) == (READ, READ, OWN)
 
 
 def test_logs_are_written_by_who_has_no_parent() -> None:

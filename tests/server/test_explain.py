@@ -272,6 +272,8 @@ def test_programs_and_other_servers_are_not_asked(site: Site, url: str, kind: st
     told = site.ask(url)
     assert f"handler   {kind} for " in told
     assert f"answer    whatever {who} says; it is not asked here\n" in told
+    if kind == "proxy":
+        assert "asks      http://127.0.0.1:9/ for /x, with the Host 127.0.0.1:9\n" in told
 
 
 # Files.

@@ -135,6 +135,8 @@ def test_a_socket_that_is_passed_needs_somebody_to_pass_it(
      "vhosts[0].mounts[0].origin: there is no program 'HOME/no' now: /m answers 404 until there is"),
     (mount('"origin": "cgi://HOME/pw"'), "",
      f"vhosts[0].mounts[0].origin: 'HOME/pw' {NO_PROGRAM}"),
+    (mount('"origin": "file://HOME/www"'), '"sandbox-read": "/nope/a"',
+     "global.sandbox-read: there is no '/nope/a': it stays closed until the next start"),
     (mount('"origin": "cgi://HOME/www", "interpret": { ".x": "/nope" }'), "",
      "vhosts[0].mounts[0].interpret: there is no program '/nope', which is to run .x files"),
     (mount('"origin": "cgi://HOME/www", "cgi-chdir": "/nope"'), "",
