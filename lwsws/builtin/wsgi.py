@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import functools
 import io
-import traceback
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from wsgiref.util import FileWrapper
 
-from lwsws.builtin.wsgi_answer import ROOM, Answer, Batch, ClientGone
+from lwsws.builtin.wsgi_answer import ROOM, Answer, Batch
 from lwsws.builtin.wsgi_call import Application, Call
-from lwsws.builtin.wsgi_load import load_application
+from lwsws.builtin.wsgi_faults import fault_lines, is_gone
+from lwsws.builtin.wsgi_load import check_options, load_application
 from lwsws.builtin.wsgi_streams import BodyStream, ErrorStream
 from lwsws.plugin import HttpRequest, HttpSession, Options, Protocol, ProtocolVhost, http_variables
 
@@ -42,10 +42,19 @@ GATHER_LITTLE = 16 * 1024
 FIRST_ERROR = 400
 
 
+class Mounted(NamedTuple):
+    """The application of a mount, and the seconds of the option `timeout`."""
+
+    application: Application
+    patience: int
+
+
 class Wsgi(Protocol):
     """Answers by applications."""
 
     name = "wsgi"
+    known_options = ("threads",)
+    known_pmo = ("app", "path", "chdir", "timeout")
 
     gathered = 0
     """Bytes of bodies held for requests that are not over; those of bodies that are read while they come are
@@ -54,7 +63,8 @@ class Wsgi(Protocol):
     def init(self, vhost: ProtocolVhost, options: Options) -> None:
         """OptionError if `threads` is no number."""
         self.pool = self.server.make_pool(options.number("threads", THREADS, low=1, high=256), "wsgi")
-        self._applications: Dict[str, Application] = {}
+        # By mountpoint and options: two mounts may have the mountpoint, one of them for that path alone.
+        self._mounts: Dict[Tuple[str, Options], Mounted] = {}
         self._constant: Dict[str, Any] = {
             "SERVER_SOFTWARE": f"lwsws/{self.server.version}",
             "SERVER_NAME": vhost.name,
@@ -66,23 +76,23 @@ class Wsgi(Protocol):
             "wsgi.input_terminated": True,  # it has an end, also where CONTENT_LENGTH is missing
         }
 
+    def check_mount(self, mountpoint: str, options: Options) -> None:
+        """OptionError for what makes no sense even if there is such an application."""
+        patience_of(options)
+        check_options(options)
+
     def mounted(self, mountpoint: str, options: Options) -> None:
         """Import the application of a mount; OptionError if there is none."""
-        options.number("timeout", TIMEOUT, low=1, high=MAX_TIMEOUT)
-        self._applications[options.get("app")] = load_application(options)
+        self._mounts[mountpoint, options] = Mounted(load_application(options), patience_of(options))
 
     def http_request(self, s: HttpSession, request: HttpRequest) -> None:
-        """A request, whose body follows."""
-        application = self._applications.get(s.options.get("app"))
-        if application is None:
+        """A request, whose body follows; 503 if the mount was refused."""
+        mounted = self._mounts.get((s.mountpoint, s.options))
+        if mounted is None:
             s.respond(503)
             return
-        s.patience = self.patience(s)
-        s.user = Conversation(self, s, application)
-
-    def patience(self, s: HttpSession) -> int:
-        """The seconds of the option `timeout`."""
-        return s.options.number("timeout", TIMEOUT)
+        s.patience = mounted.patience
+        s.user = Conversation(self, s, mounted)
 
     def http_body(self, s: HttpSession, data: bytes) -> None:
         """The next piece of the body."""
@@ -141,14 +151,14 @@ class Wsgi(Protocol):
 class Conversation:
     """One request on its way through an application, as the reactor's thread sees it."""
 
-    __slots__ = ("_protocol", "_session", "_application", "_gathered", "_size", "_stream", "_answer", "_call",
+    __slots__ = ("_protocol", "_session", "_mounted", "_gathered", "_size", "_stream", "_answer", "_call",
                  "_begun", "_ended", "_over", "_untaken", "_waits_for_body", "_came",
                  "_timed")
 
-    def __init__(self, protocol: Wsgi, session: HttpSession, application: Application) -> None:
+    def __init__(self, protocol: Wsgi, session: HttpSession, mounted: Mounted) -> None:
         self._protocol = protocol
         self._session = session
-        self._application = application
+        self._mounted = mounted
         self._gathered: List[bytes] = []    # of the body, before the call
         self._size = 0
         self._stream: Optional[BodyStream] = None
@@ -200,14 +210,14 @@ class Conversation:
     def _begin(self, body: Any, size: Optional[int]) -> None:
         """Have a thread call the application with `body`, of `size` bytes if that is known."""
         protocol = self._protocol
-        log_line = functools.partial(log_from_thread, protocol, self._session.ident)
+        log_line = functools.partial(warn_from_thread, protocol, self._session.ident)
         errors = ErrorStream(log_line)
         environ = protocol.environ(self._session)
         environ["wsgi.input"], environ["wsgi.errors"] = body, errors
         if size:
             environ["CONTENT_LENGTH"] = str(size)   # which a chunked one does not say by itself
         self._answer = Answer(functools.partial(protocol.server.call_from_thread, self._send))
-        self._call = Call(self._application, environ, self._answer, errors)
+        self._call = Call(self._mounted.application, environ, self._answer, errors)
         protocol.pool.run_blocking(self._call.run, then=self._returned)
 
     def _resume(self) -> None:
@@ -230,14 +240,15 @@ class Conversation:
         """For each ROOM bytes that it has to send or to take the client has `timeout` seconds."""
         waits = not self._over and not self._ended and (self._waits_for_body or self._untaken > 0)
         if waits:
-            self._session.set_timer(self._protocol.patience(self._session))
+            self._session.set_timer(self._mounted.patience)
         elif self._timed:
             self._session.set_timer(None)
         self._timed = waits
 
     def too_slow(self) -> None:
         """The time is up."""
-        log(self._protocol, self._session.ident, "cut off a client that kept a thread waiting")
+        protocol, ident = self._protocol, self._session.ident
+        protocol.server.log(f"conn {ident}: wsgi: cut off a client that kept a thread waiting")
         self._session.abort()
 
     # The answer.
@@ -292,9 +303,8 @@ class Conversation:
             s.respond(503, [("Retry-After", "1")])
             return
         if not is_gone(error):
-            for text in traceback.format_exception(type(error), error, error.__traceback__):
-                for line in text.rstrip("\n").split("\n"):
-                    log(self._protocol, s.ident, line)
+            for line in fault_lines(error):
+                warn(self._protocol, s.ident, line)
         if not self._begun:
             s.respond(500)
         elif not self._ended:
@@ -310,18 +320,16 @@ def is_whole(batch: Batch) -> bool:
     return batch.data != b"" or head.status < FIRST_ERROR
 
 
-def is_gone(error: Optional[BaseException]) -> bool:
-    """Whether `error` is what an application makes of a client who has gone, so that nothing is wrong."""
-    while error is not None and not isinstance(error, ClientGone):
-        error = error.__cause__ or error.__context__
-    return error is not None
+def patience_of(options: Options) -> int:
+    """The seconds of the option `timeout`; OptionError if it is no number."""
+    return options.number("timeout", TIMEOUT, low=1, high=MAX_TIMEOUT)
 
 
-def log(protocol: Wsgi, ident: int, line: str) -> None:
-    """A line of an application."""
-    protocol.server.log(f"conn {ident}: wsgi: {line}")
+def warn(protocol: Wsgi, ident: int, line: str) -> None:
+    """A line of an application, which tells of a fault."""
+    protocol.server.log(f"conn {ident}: wsgi: {line}", "warn")
 
 
-def log_from_thread(protocol: Wsgi, ident: int, line: str) -> None:
+def warn_from_thread(protocol: Wsgi, ident: int, line: str) -> None:
     """The same, for its threads."""
-    protocol.server.call_from_thread(functools.partial(log, protocol, ident, line))
+    protocol.server.call_from_thread(functools.partial(warn, protocol, ident, line))

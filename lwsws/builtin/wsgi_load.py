@@ -24,17 +24,46 @@ _APP = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)(
 _directory = ""
 
 
-def load_application(options: Options) -> Application:
-    """The application that `app`, `path` and `chdir` say; OptionError."""
-    app = options.get("app").strip()
+def check_options(options: Options) -> None:
+    """OptionError for `app`, `path` or `chdir` that no application can have.  Imports and changes nothing."""
+    parse_app(options.get("app"))
+    for path in options.all("path"):
+        check_directory("path", path)
+        try:
+            os.listdir(path)
+        except OSError as error:
+            raise OptionError("path", f'"{path}" cannot be read: {error.strerror}') from None
+    if options.get("chdir"):
+        check_directory("chdir", options.get("chdir"))
+
+
+def parse_app(text: str) -> Sequence[str]:
+    """The module, what it calls the application, and "()" if that makes it, else ""; OptionError."""
+    app = text.strip()
     found = _APP.fullmatch(app)
     if found is None:
         shown = f'"{app[:60]}" is not of the form' if app else "is missing: give it as"
         raise OptionError("app", f'{shown} "module:callable"')
+    return found.groups("")
+
+
+def check_directory(option: str, path: str) -> None:
+    """OptionError if `path` is no absolute path of a directory that can be entered."""
+    if not os.path.isabs(path):
+        raise OptionError(option, f'"{path}" is no absolute path')
+    try:
+        os.stat(os.path.join(path, "."))    # asks for no more than a chdir() does
+    except OSError as error:
+        raise OptionError(option, f'"{path}": {error.strerror}') from None
+
+
+def load_application(options: Options) -> Application:
+    """The application that `app`, `path` and `chdir` say; OptionError."""
+    check_options(options)
+    name, attribute, makes = parse_app(options.get("app"))
     change_directory(options.get("chdir"))
     paths = options.all("path")
     look_in(paths)
-    name, attribute, makes = found.groups()
     module = import_application(name, paths)
     application: Any
     try:
@@ -44,7 +73,8 @@ def load_application(options: Options) -> Application:
     if makes:
         application = application()
     if not callable(application):
-        raise OptionError("app", f'"{app}" is a {type(application).__name__}, which cannot be called')
+        raise OptionError("app", f'"{name}:{attribute}{makes}" is a {type(application).__name__}, '
+                                 "which cannot be called")
     result: Application = application
     return result
 
@@ -69,14 +99,7 @@ def import_application(name: str, paths: Sequence[str]) -> Any:
 
 
 def look_in(paths: Sequence[str]) -> None:
-    """Have Python look for modules in `paths`, in their order, before all else; OptionError."""
-    for path in paths:
-        if not os.path.isabs(path):
-            raise OptionError("path", f'"{path}" is no absolute path')
-        try:
-            os.listdir(path)
-        except OSError as error:
-            raise OptionError("path", f'"{path}" cannot be read: {error.strerror}') from None
+    """Have Python look for modules in `paths`, in their order, before all else."""
     for path in reversed(paths):
         if path not in sys.path:
             sys.path.insert(0, path)
@@ -90,8 +113,6 @@ def change_directory(path: str) -> None:
     if _directory:
         raise OptionError("chdir", f'"{path}" has no effect: the process is in "{_directory}" already, as '
                                    "another mount wants it")
-    if not os.path.isabs(path):
-        raise OptionError("chdir", f'"{path}" is no absolute path')
     try:
         os.chdir(path)
     except OSError as error:

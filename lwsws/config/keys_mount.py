@@ -56,7 +56,8 @@ MOUNT: Topics = (
             '"1048576"', high=MAX_SIZE, unit="bytes", default_text="the vhost's", differs=OURS),
         Key("basic-auth", PATH, "",
             "File of users and passwords, one user:password in a line; only these get in.  Use it with TLS "
-            "only.  WebSockets are not guarded by mounts, see the option of the same name in Protocols.",
+            "only.  WebSockets of the vhost's protocols are not guarded by mounts, see the option of the "
+            "same name in Protocols; those that a proxy mount passes on are.",
             '"/var/www/balogins-private"',
             differs="Passwords may be hashed, `lwsws passwd` writes such lines."),
         Key("auth-mask", NUMBER, 0, "A number handed to callback protocols.", '"1"'),

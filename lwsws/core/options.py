@@ -19,12 +19,19 @@ class OptionError(Exception):
 
 
 class Options:
-    """The options of one protocol on one vhost, as text; each may be given several times."""
+    """The options of one protocol on one vhost, as text; each may be given several times.
+    Those that say the same are equal."""
 
     __slots__ = ("_pairs",)
 
     def __init__(self, pairs: Sequence[Tuple[str, str]] = ()) -> None:
         self._pairs = tuple(pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Options) and self._pairs == other._pairs
+
+    def __hash__(self) -> int:
+        return hash(self._pairs)
 
     def all(self, name: str) -> Tuple[str, ...]:
         """All values of the option `name`, in the order of the configuration."""

@@ -17,7 +17,7 @@ An exception of a method is logged with its traceback and ends that session, no 
 
 from __future__ import annotations
 
-from typing import Any, Set, Union
+from typing import Any, Optional, Sequence, Set, Union
 
 from lwsws.core.options import Options
 from lwsws.core.session import HttpRequest, HttpSession, ProtocolVhost, RawSession, Server, WsSession
@@ -36,6 +36,13 @@ class Protocol:
     """Bytes of a message received, once decompressed, where the option `max-message` says nothing; longer
     ones end the session with 1009.  Messages that come bit by bit are not limited by it."""
 
+    known_options: Optional[Sequence[str]] = None
+    """The options of `ws-protocols` that it reads beside those of the server: who writes another one is told
+    that it has no effect.  None: nobody knows."""
+
+    known_pmo: Optional[Sequence[str]] = None
+    """The same for the `pmo` of mounts that lead here."""
+
     server: Server
     """The server; set before init()."""
 
@@ -47,6 +54,10 @@ class Protocol:
 
     def init(self, vhost: ProtocolVhost, options: Options) -> None:
         """Before anything else, once; OptionError says that it cannot work like this."""
+
+    def check_mount(self, mountpoint: str, options: Options) -> None:
+        """Before mounted(), and in its place where `lwsws -t` looks at a bundled protocol: OptionError says
+        that the mount cannot work like this.  Changes nothing, and runs nobody's code."""
 
     def mounted(self, mountpoint: str, options: Options) -> None:
         """After init(), for each mount with the origin callback://NAME that leads here, with its `pmo`;

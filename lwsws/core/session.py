@@ -98,8 +98,9 @@ class Server(typing.Protocol):
     def status(self, hide_vhosts: bool = False) -> Mapping[str, Any]:
         """How the server is: numbers and names, described in docs/plugins.md; made anew at each call."""
 
-    def log(self, text: str) -> None:
-        """Write a line to the server's log."""
+    def log(self, text: str, level: str = "notice") -> None:
+        """Write a line to the server's log, at the level "err", "warn", "notice", "info" or "debug";
+        ValueError for another one."""
 
     def call_later(self, seconds: float, fn: Callable[[], None]) -> PendingCall:
         """Call `fn` once, `seconds` from now.  What it raises is logged."""
@@ -208,6 +209,10 @@ class HttpSession(Session, typing.Protocol):
     @property
     def request(self) -> HttpRequest:
         """The request."""
+
+    @property
+    def mountpoint(self) -> str:
+        """The mount's `mountpoint`, as mounted() was told of it."""
 
     @property
     def rest(self) -> str:

@@ -44,6 +44,8 @@ MAX_FIRST_LINE = 256
 SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ETXTBSY))
 RETRY_SOON = ("Retry-After", "1")
 
+NOT_EXECUTABLE = "it is not executable (chmod a+x)"
+
 
 class Script(NamedTuple):
     """A program, as its own side sees it (inside of a chroot), and how the path of the request is divided."""
@@ -111,7 +113,7 @@ class Scripts:
             can_run = os.access(self._chroot + script.argv[0], os.X_OK)
             return "" if can_run else f"its interpreter {script.argv[0]} cannot be run"
         if not os.access(outside, os.X_OK):
-            return "it is not executable (chmod a+x)"
+            return NOT_EXECUTABLE
         named = first_interpreter(outside)
         if not named or os.path.exists(self._chroot + named):
             return ""

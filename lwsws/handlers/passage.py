@@ -49,6 +49,9 @@ HINTS = (("local issuer certificate", "client-ssl-ca names its authorities"),
          ("wrong version number", "it speaks no TLS: http:// is meant?"),
          ("no application protocol", "it speaks no HTTP/1.1"))
 
+# Of a path, in a line of the log.
+MAX_LOGGED = 200
+
 # Seconds that a link may have been idle for a request that cannot be repeated.
 MAX_AGE = 1.0
 # RFC 9110 9.2.2, of those the server knows; only without a body, which is gone once it is sent.
@@ -337,7 +340,8 @@ class Passage:
         elif self._exchange.conn.transport.size:
             link.deadline.set(now + seconds, why)   # it waits for the client
         else:
-            self._say(log.WARN, why)
+            key = "proxy-timeout" if why == FIRST else "proxy-idle-timeout"
+            self._say(log.WARN, f"{why}: nothing within {seconds:.0f} s ({key})")
             self._fail(504, "the server behind this one does not answer")
 
     # The end.
@@ -388,7 +392,9 @@ class Passage:
 
     def _say(self, level: int, text: str) -> None:
         if log.enabled(level):
-            log.write(level, f"conn {self._exchange.conn.ident}: proxy {self._pool.target.onward}: {text}")
+            exchange = self._exchange
+            asked = f"{exchange.request.method} {exchange.path[:MAX_LOGGED]!a}"
+            log.write(level, f"conn {exchange.conn.ident}: proxy {self._pool.target.onward}: {asked}: {text}")
 
 
 def hint(reason: str) -> str:

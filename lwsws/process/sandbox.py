@@ -195,6 +195,7 @@ def _program(mount: MountConfig) -> Allowed:
         if value.startswith("/") and value.count("/") > 1:
             yield value, READ
     yield os.environ.get("TMPDIR") or "/tmp", KEEP
+    yield "/tmp", KEEP      # programs are not told of TMPDIR
 
 
 def _application(mount: MountConfig) -> Allowed:

@@ -5,6 +5,7 @@ Also the answer to what was no request, which never became an exchange.
 
 from __future__ import annotations
 
+from lwsws import log
 from lwsws.core.accesslog import bad_request_tail, line_tail
 from lwsws.core.answers import Answer, Answers, Known
 from lwsws.core.connection import Connection
@@ -16,6 +17,9 @@ from lwsws.wire.http1_write import response_head
 
 HTML = ("Content-Type", CONTENT_TYPE)
 
+# Of a path, in a line of the log.
+MAX_LOGGED = 200
+
 
 def log_answer(exchange: Exchange, sent: int) -> str:
     """Count the answered request, and log it with `sent` bytes of body; returns the end of its line."""
@@ -26,6 +30,14 @@ def log_answer(exchange: Exchange, sent: int) -> str:
     tail = line_tail(exchange.asked, exchange.status, sent)
     access_log.write(exchange.conn.peer, exchange.user or "", tail)
     return tail
+
+
+def log_timeout(exchange: Exchange) -> None:
+    """Say that the handler of `exchange` gave no answer in time."""
+    mount = exchange.mount
+    whose = "" if mount is None else f" of {mount.origin}"
+    asked = f"{exchange.request.method} {exchange.path[:MAX_LOGGED]!a}"
+    log.warn(f"conn {exchange.conn.ident}: {asked}: no answer{whose} within {exchange.patience:.0f} s")
 
 
 def remember(exchange: Exchange, answers: Answers, keepalive: float, tail: str) -> None:

@@ -37,7 +37,7 @@ from lwsws.core.exchange import UNLIMITED, Exchange, HttpError
 from lwsws.core.role import Role
 from lwsws.core.vhost import Vhost, VhostSet
 from lwsws.roles.body_rate import BodyRate
-from lwsws.roles.completion import HTML, log_answer, refuse, remember
+from lwsws.roles.completion import HTML, log_answer, log_timeout, refuse, remember
 from lwsws.roles.dispatch import dispatch, dispatch_again, serve_error_document
 from lwsws.roles.probe import probe_later
 from lwsws.roles.remembered import send_remembered
@@ -58,8 +58,6 @@ READ_AHEAD = 64 * 1024
 EVENTS_PER_TURN = 32
 
 UNANSWERED = (FIRST, IDLE, HEAD)    # deadlines that pass without a word: no request has been begun
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class HttpRole(Role):
@@ -102,7 +100,8 @@ class HttpRole(Role):
                     self._after_remembered(answer, data)
                 if not data or self.conn.transport.closing:
                     return
-                way = self.vhosts.answers.way(data)
+                # Not while earlier answers wait: who does not read must not fill the output (LESSONS 3.40).
+                way = None if self.conn.transport.size else self.vhosts.answers.way(data)
                 if way is not None:
                     self._begin_known(way)
                     return
@@ -142,6 +141,7 @@ class HttpRole(Role):
             self._refuse(RemoteProtocolError(408, "the request body stopped coming"))
         elif why == RESPONSE and exchange is not None and not exchange.started:
             self._closing = True
+            log_timeout(exchange)
             self._give_up(exchange, HttpError(503, "the answer took too long"))
         elif why in UNANSWERED or why == DRAIN:
             conn.close(linger=why == DRAIN)
@@ -312,7 +312,7 @@ class HttpRole(Role):
     def _make_exchange(self, request: Request, vhost: Vhost) -> Optional[Exchange]:
         """The exchange of `request`; None if the client has too many under way, which ends the connection."""
         conn = self.conn
-        if not conn.begin_request():
+        if conn.counted and not conn.begin_request():
             self.reader = None
             conn.close()
             return None
@@ -357,7 +357,7 @@ class HttpRole(Role):
         if exchange.request.expect_continue and not self._request_done and not exchange.started \
                 and reader is not None and not reader.buffered and not exchange.body_paused:
             exchange.request.expect_continue = False
-            self.conn.transport.write(CONTINUE)
+            exchange.interim(100, [])
         self._advance()
 
     def upgraded(self, exchange: Exchange, role: Role) -> None:

@@ -70,8 +70,9 @@ class UnaskedProgram(Handler):
     """Stands for the programs of a mount that shall not be run: says why, where there is none to run."""
 
     def __init__(self, mount: MountConfig) -> None:
-        from lwsws.handlers.cgi_program import Scripts
+        from lwsws.handlers.cgi_program import NOT_EXECUTABLE, Scripts
         self._scripts = Scripts(mount)
+        self._forbidden = NOT_EXECUTABLE
 
     def begin(self, exchange: Exchange) -> None:
         """Say nothing, well; HttpError with the reason if no program can be run."""
@@ -81,7 +82,7 @@ class UnaskedProgram(Handler):
             return
         obstacle = self._scripts.obstacle(script)
         if obstacle:
-            raise HttpError(500, f"{script.path}: {obstacle}")
+            raise HttpError(403 if obstacle == self._forbidden else 500, f"{script.path}: {obstacle}")
         exchange.respond(200, [])
 
 

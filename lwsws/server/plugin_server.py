@@ -49,9 +49,11 @@ class PluginServer:
         """How the server is."""
         return self._make_status(hide_vhosts)
 
-    def log(self, text: str) -> None:
-        """Write a line to the server's log."""
-        log.notice(printable(text))
+    def log(self, text: str, level: str = "notice") -> None:
+        """Write a line to the server's log; ValueError for a level that there is not."""
+        if level not in log.NAMES:
+            raise ValueError(f"no log level {level!r}: it is one of {', '.join(log.NAMES)}")
+        log.write(log.NAMES[level], printable(text))
 
     def call_later(self, seconds: float, fn: Callable[[], None]) -> PendingCall:
         """Call `fn` once, `seconds` from now; ValueError if that is negative or no number."""

@@ -14,6 +14,7 @@ import functools
 import re
 from typing import (
     TYPE_CHECKING,
+    AbstractSet,
     Callable,
     Dict,
     Iterable,
@@ -21,12 +22,14 @@ from typing import (
     Mapping,
     NamedTuple,
     Optional,
+    Sequence,
     Set,
     Tuple,
     Type,
 )
 
-from lwsws.config.model import Fault, ProtocolConfig, VhostConfig
+from lwsws.config.keys import KEYS
+from lwsws.config.model import Fault, MountConfig, Pairs, ProtocolConfig, VhostConfig
 from lwsws.config.values import says_yes
 from lwsws.core.options import OptionError, Options
 from lwsws.core.plugincall import ask_plugin
@@ -73,13 +76,14 @@ class VhostProtocols(NamedTuple):
 
 def make_protocols(config: VhostConfig, plugins: Plugins, server: Server,
                    foreign: bool = True) -> VhostProtocols:
-    """Make and initialise the protocols of one vhost.  Without `foreign` others than the bundled ones are
-    Unasked, for who only wants to know what is wrong."""
+    """Make and initialise the protocols of one vhost.  Without `foreign`, for who only wants to know what is
+    wrong, no code of others runs: what would run it is Unasked."""
     maker = ProtocolMaker(config, plugins, server, foreign)
     for entry in config.ws_protocols:
         maker.add(entry)
     maker.look_at_mounts()
     maker.tell_mounts()
+    maker.hide_foreign()
     maker.look_at_options()
     maker.look_at_passwords()
     is_raw = config.apply_listen_accept or config.fallback_listen_accept
@@ -97,14 +101,15 @@ def raw_factory(protocols: VhostProtocols) -> Optional[Callable[[], Role]]:
 
 
 class Unasked(Protocol):
-    """Stands for a plugin whose code shall not run."""
+    """Stands for a plugin whose code shall not run; `refused` are the mountpoints that it cannot serve."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, refused: AbstractSet[str] = frozenset()) -> None:
         self.name = name
+        self.refused = refused
 
     def http_request(self, s: HttpSession, request: HttpRequest) -> None:
         """Say nothing, well."""
-        s.respond(200)
+        s.respond(503 if s.mountpoint in self.refused else 200)
 
 
 class ProtocolMaker:
@@ -118,6 +123,7 @@ class ProtocolMaker:
         self.vhost = ProtocolVhost(config.name, config.port)
         self.by_name: Dict[str, Protocol] = {}
         self.named: Set[str] = set()    # by ws-protocols, whether they can be had or not
+        self.refused: Set[str] = set()  # mountpoints whose protocol cannot work with their options
         self.faults: List[Fault] = []
         self.remarks: List[Fault] = []
 
@@ -145,7 +151,7 @@ class ProtocolMaker:
 
     def _make(self, kind: Type[Protocol], options: Options) -> Optional[Protocol]:
         """An instance of `kind` that has begun; None if it failed, OptionError if it cannot work so."""
-        if not self.foreign and (kind.name not in BUNDLED or kind.name in RUNS_FOREIGN_CODE):
+        if not self.foreign and kind.name not in BUNDLED:
             return Unasked(kind.name)
         label = f"{kind.name} of {self.vhost.name}"
         protocol: Optional[Protocol] = ask_plugin(label, self._place, kind)[1]
@@ -170,9 +176,7 @@ class ProtocolMaker:
                 wanted.append(("origin", mount.origin.target))
             for key, name in wanted:
                 if name not in self.named:
-                    reason = f"{self._missing(name)}. Requests get 503"
-                    position = mount.positions.get(key, mount.where)
-                    self.faults.append(Fault(position, f"{mount.path}.{key}", reason, False))
+                    self._remark_on(mount, key, f"{self._missing(name)}. Requests get 503")
 
     def tell_mounts(self) -> None:
         """Tell the protocols of the mounts that lead to them, which may be a fault of the mount."""
@@ -180,16 +184,36 @@ class ProtocolMaker:
             protocol = self.by_name.get(mount.origin.target) if mount.origin.kind == "callback" else None
             if protocol is None:
                 continue
-            key, reason = "origin", "the protocol failed to take this mount, see above"
-            label = f"{protocol.name} of {self.vhost.name}"
             try:
-                sound = ask_plugin(label, protocol.mounted, mount.mountpoint, Options(mount.pmo),
-                                   answers=(OptionError,))[0]
+                if not self._takes(protocol, mount):
+                    self._object(mount, "origin", "the protocol failed to take this mount, see above")
             except OptionError as error:
-                sound, key, reason = False, "pmo", f"{error.name}: {error.why}"
-            if not sound:
-                position = mount.positions.get(key, mount.where)
-                self.faults.append(Fault(position, f"{mount.path}.{key}", reason, False))
+                self._object(mount, "pmo", f"{error.name}: {error.why}")
+
+    def _takes(self, protocol: Protocol, mount: MountConfig) -> bool:
+        """Whether `protocol` can serve `mount`, as far as it may be asked; OptionError if it says why not."""
+        steps = [protocol.check_mount]
+        if self.foreign or protocol.name not in RUNS_FOREIGN_CODE:
+            steps.append(protocol.mounted)
+        label = f"{protocol.name} of {self.vhost.name}"
+        return all(ask_plugin(label, step, mount.mountpoint, Options(mount.pmo), answers=(OptionError,))[0]
+                   for step in steps)
+
+    def _object(self, mount: MountConfig, key: str, reason: str) -> None:
+        """`mount` cannot be served."""
+        self.refused.add(mount.mountpoint)
+        self._remark_on(mount, key, reason)
+
+    def _remark_on(self, mount: MountConfig, key: str, reason: str) -> None:
+        """Something is wrong with a key of `mount`."""
+        position = mount.positions.get(key, mount.where)
+        self.faults.append(Fault(position, f"{mount.path}.{key}", reason, False))
+
+    def hide_foreign(self) -> None:
+        """Have nobody ask those of which none is to run."""
+        for name, protocol in self.by_name.items():
+            if not self.foreign and protocol.name in RUNS_FOREIGN_CODE:
+                self.by_name[name] = Unasked(name, self.refused)
 
     def _missing(self, name: str) -> str:
         """Why there is no protocol `name` here."""
@@ -201,6 +225,7 @@ class ProtocolMaker:
         """Complain of the options that the server itself reads, where they make no sense."""
         options = [(entry, Options(entry.options)) for entry in self.config.ws_protocols]
         defaults = [entry for entry, given in options if says_yes(given.get("default"))]
+        self._look_for_unknown()
         for entry in defaults[1:]:
             self._complain(entry, "default", f"has no effect: {defaults[0].name!r} is marked before it")
         for entry, given in options:
@@ -208,6 +233,18 @@ class ProtocolMaker:
                 if origin not in NAMED_ORIGINS and ORIGIN.fullmatch(origin) is None:
                     self._complain(entry, "allowed-origins", f'"{origin[:60]}" is no origin: write '
                                                              'https://name or https://name:port, or "self"')
+
+    def _look_for_unknown(self) -> None:
+        """Complain of options that mean nothing to their protocols, where those say what they read."""
+        for entry in self.config.ws_protocols:
+            kind = self._kind(entry.name)
+            known = None if kind is None else kind.known_options
+            for name, reason in unknown(entry.options, known, KEYS["ws-protocols"]):
+                self._complain(entry, name, reason)
+        for mount in self.config.mounts:
+            kind = self._kind(mount.origin.target) if mount.origin.kind == "callback" else None
+            for name, reason in unknown(mount.pmo, None if kind is None else kind.known_pmo):
+                self._remark_on(mount, "pmo", f"{name}: {reason}")
 
     def look_at_passwords(self) -> None:
         """Remark on protocols that are open to all where the whole site asks for a password."""
@@ -283,6 +320,17 @@ class ProtocolMaker:
         position = config.positions.get(key, config.where)
         reason += ". Raw connections are not served"
         self.faults.append(Fault(position, f"{config.path}.{key}", reason, False))
+
+
+def unknown(pairs: Pairs, known: Optional[Sequence[str]],
+            common: Iterable[str] = ()) -> List[Tuple[str, str]]:
+    """The names in `pairs` that are neither in `known` nor in `common`, and what to say of each; none if
+    nobody knows what is `known`."""
+    if known is None:
+        return []
+    names = [*known, *common]
+    return [(name[:60], f"unknown option{near(name, names)}. It has no effect")
+            for name in dict.fromkeys(name for name, _ in pairs) if name not in names]
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -203,7 +203,9 @@ def _program_faults(mount: MountConfig, reader: Optional[Identity]) -> Iterator[
             yield _fault(mount, "interpret", reason)
     if mount.cgi_chdir and not os.path.isdir(mount.cgi_chroot + mount.cgi_chdir):
         yield _fault(mount, "cgi-chdir", f"there is no directory {mount.cgi_chdir!r} to start programs in")
-    reason = _program_obstacle(mount) or obstacle(mount.cgi_chroot + mount.origin.target, ENTER, reader)
+    target = mount.cgi_chroot + mount.origin.target
+    is_read = not os.path.isdir(target) and not os.access(target, os.X_OK)  # by an interpreter
+    reason = _program_obstacle(mount) or obstacle(target, READ if is_read else ENTER, reader)
     if reason:
         yield _fault(mount, "origin", reason)
 

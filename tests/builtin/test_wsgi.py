@@ -5,120 +5,22 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple, Union
+from typing import Any, List
 
 import pytest
 
-from lwsws.builtin.wsgi import GATHER, Wsgi
+from lwsws.builtin.wsgi import GATHER
 from lwsws.builtin.wsgi_answer import ROOM
 from lwsws.core.options import Options
-from lwsws.core.session import HttpSession
 from lwsws.handlers.basicauth import BasicAuthHandler, PasswordFile
 from lwsws.handlers.callback import CallbackHandler
-from lwsws.server.plugin_server import PluginServer
 from tests.builtin import wsgi_apps
+from tests.builtin.wsgi_site import MODULE, Applications
 from tests.net.support import spin
-from tests.support.http_sessions import VHOST, CallbackSite, post
-from tests.support.peer import Answer, Peer
+from tests.support.http_sessions import VHOST, post
 from tests.support.waiting import wait_until
 
-MODULE = "tests.builtin.wsgi_apps"
 CHUNKED = "POST /call HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-class Counted(Wsgi):
-    """Counts the sessions that have ended."""
-
-    ended = 0
-
-    def http_closed(self, s: HttpSession) -> None:
-        super().http_closed(s)
-        self.ended += 1
-
-
-class Applications:
-    """A site whose mount /call is an application."""
-
-    def __init__(self, directory: Path) -> None:
-        self.site = CallbackSite(directory)
-        self.bench = self.site.bench
-        self.expected = 0       # requests that were waited for
-        self.wsgi = Counted()
-        self.wsgi.server = PluginServer(self.bench.reactor, self.bench.workers, lambda hide: {})
-
-    def serve(self, app: str, *options: Tuple[str, str], threads: str = "2") -> Peer:
-        """A client of the application `app` of wsgi_apps."""
-        given = [("app", f"{MODULE}:{app}"), *options]
-        self.wsgi.init(VHOST, Options([("threads", threads)]))
-        self.wsgi.mounted("/call", Options(given))
-        self.site.serve(self.wsgi, given)
-        return self.bench.connect()
-
-    def until_over(self, *peers: Peer) -> None:
-        """Until one more request of each is over, while they read."""
-        self.expected += len(peers)
-
-        def over() -> bool:
-            for peer in peers:
-                peer.receive()
-            return self.wsgi.ended >= self.expected
-
-        spin(self.bench.reactor, over)
-
-    def ask(self, peer: Peer, request: bytes, method: str = "GET") -> Answer:
-        """Send `request` and take the answer."""
-        peer.send(request)
-        self.until_over(peer)
-        return peer.answer(method)
-
-    def get(self, peer: Peer, target: str = "/call", method: str = "GET", *fields: str) -> Answer:
-        """One without a body."""
-        head = "\r\n".join((f"{method} {target} HTTP/1.1", "Host: localhost", *fields, "", ""))
-        return self.ask(peer, head.encode(), method)
-
-    def send_all(self, peer: Peer, data: Union[bytes, memoryview]) -> None:
-        """Send `data`, of which the server takes no more than the application."""
-        left = memoryview(data)
-
-        def is_sent() -> bool:
-            nonlocal left
-            try:
-                while left:
-                    left = left[peer.sock.send(left):]
-                    self.bench.run()
-            except BlockingIOError:
-                self.bench.run()
-            return not left
-
-        wait_until(is_sent, "all is sent")
-
-    def until_told(self, text: str) -> None:
-        """Until an application has said that."""
-        def is_told() -> bool:
-            self.bench.run()
-            return text in wsgi_apps.told
-
-        wait_until(is_told, text)
-
-    def close(self) -> None:
-        """No thread may be left waiting."""
-        wsgi_apps.gate.set()
-        for connection in list(self.bench.context.connections):
-            connection.abort()
-        self.bench.run()
-        assert self.wsgi.gathered == 0
-        assert self.bench.workers.stop(10)
-        self.bench.close()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Applications]:
-    """The site."""
-    wsgi_apps.told.clear()
-    wsgi_apps.gate.clear()
-    site = Applications(tmp_path)
-    yield site
-    site.close()
 
 
 def chunked(*pieces: bytes) -> bytes:
@@ -378,43 +280,6 @@ def test_the_client_need_not_wait_for_close(site: Applications) -> None:
     assert wsgi_apps.told == ["done", "closed"]
 
 
-@pytest.mark.parametrize("app, said", [
-    ("fault", "ZeroDivisionError: a fault of the application"), ("leaves", "was ended by SystemExit(3)"),
-])
-def test_a_fault_is_500_and_a_traceback(site: Applications, capfd: pytest.CaptureFixture[str], app: str,
-                                        said: str) -> None:
-    peer = site.serve(app)
-    answer = site.get(peer)
-    assert answer.status == 500 and b"Traceback" not in answer.body and said.encode() not in answer.body
-    log = capfd.readouterr().err
-    assert "wsgi: Traceback" in log and said in log
-    assert site.get(peer).status == 500
-
-
-def test_a_fault_in_the_middle_is_no_end(site: Applications, capfd: pytest.CaptureFixture[str]) -> None:
-    peer = site.serve("breaks")
-    peer.send(b"GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    site.until_over(peer)
-    assert peer.receive().endswith(b"4\r\nsome\r\n") and peer.eof
-    assert "KeyError: 'in the middle'" in capfd.readouterr().err
-    assert wsgi_apps.told == ["closed"]
-
-
-def test_what_is_written_to_errors_is_in_the_log(site: Applications,
-                                                 capfd: pytest.CaptureFixture[str]) -> None:
-    peer = site.serve("errors")
-    assert site.get(peer).body == b"ok"
-    lines: List[str] = []
-
-    def are_there() -> bool:
-        site.bench.run()
-        lines.extend(line.partition("conn 1: wsgi: ")[2] for line in capfd.readouterr().err.splitlines())
-        return len(lines) >= 3      # the last one comes when the application has returned
-
-    wait_until(are_there, "three lines")
-    assert lines == ["one", "two", "\\x1b[2Jthree"]
-
-
 def test_requests_side_by_side_and_one_after_the_other(site: Applications) -> None:
     peer = site.serve("waits", threads="2")
     others = [site.bench.connect() for _ in range(5)]
@@ -435,12 +300,3 @@ def test_no_answer_in_time(site: Applications) -> None:
     assert peer.receive() == b""
     site.bench.advance(2)
     assert peer.answer().status == 503
-
-
-# What the administrator says.
-
-
-def test_without_an_application_there_is_503(site: Applications) -> None:
-    peer = site.serve("length")
-    site.site.serve(site.wsgi, [("app", "another:app")])
-    assert peer.get("/call").status == 503

@@ -40,6 +40,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ("app", "lwsws_there_is_none.x:app", 'no module "lwsws_there_is_none"'),
     ("path", "relative", "no absolute path"), ("path", "/nowhere/at/all", "No such file"),
     ("chdir", "relative", "no absolute path"), ("chdir", "/nowhere/at/all", "No such file"),
+    ("path", "/dev/null", "Not a directory"), ("chdir", "/dev/null", "Not a directory"),
 ])
 def test_options_that_make_no_sense(option: str, value: str, why: str) -> None:
     given: Dict[str, str] = {"app": f"{MODULE}:length", option: value}

@@ -138,6 +138,12 @@ def leaves(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     raise SystemExit(3)
 
 
+def text(environ: Environ, start_response: StartResponse) -> Iterable[Any]:
+    """What PEP 3333 forbids."""
+    start_response("200 OK", list(TEXT))
+    return ["text"]
+
+
 environment = validator(_environ)
 lines = validator(_by_lines)
 length = validator(_length)

@@ -168,6 +168,13 @@ def test_what_is_served_where(tmp_path: Path) -> None:
     ]
 
 
+def test_only_the_protocols_that_can_be_had_are_said(tmp_path: Path) -> None:
+    entries = [{"lws-echo": {}, "raw-proxy": {"onward": "nowhere"}, "warmcat": {}, "raw-test": {}}]
+    lines = lines_of(tmp_path, {"name": "a.test", "port": "7681", "ws-protocols": entries},
+                     {"name": "b.test", "port": "7681", "ws-protocols": [{"warmcat": {}}]})
+    assert [line for line in lines if "protocols" in line] == ["a.test:7681: protocols lws-echo, raw-test"]
+
+
 @pytest.fixture
 def file_limit() -> Iterator[Tuple[int, int]]:
     """Soft and hard limit on open files, put back after the test."""

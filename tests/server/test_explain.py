@@ -259,7 +259,7 @@ def test_why_there_is_no_program(site: Site) -> None:
     (folder / "dull").chmod(0o644)
     (folder / "dos").write_text("#!/bin/sh\r\n")
     (folder / "dos").chmod(0o755)
-    assert "500 Internal Server Error: " in site.ask_refused("/bin/dull")
+    assert "403 Forbidden: " in site.ask_refused("/bin/dull")
     assert "it is not executable (chmod a+x)" in site.ask_refused("/bin/dull")
     assert "its lines end in CR LF" in site.ask_refused("/bin/dos")
     assert "404 Not Found: " in site.ask_refused("/bin/none")

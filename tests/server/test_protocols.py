@@ -11,13 +11,14 @@ import pytest
 from lwsws.builtin.raw_proxy import RawProxy
 from lwsws.builtin.raw_test import RawTest
 from lwsws.config.values import says_yes
-from lwsws.core.options import Options
+from lwsws.core.options import OptionError, Options
 from lwsws.core.protocol import Protocol
 from lwsws.core.session import ProtocolVhost
 from lwsws.net.onward import parse_onward
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
 from lwsws.roles.raw import RawRole
+from lwsws.server.explain import explain
 from lwsws.server.plugin_server import PluginServer
 from lwsws.server.plugins import BUNDLED, Plugins, bundled
 from lwsws.server.protocols import Unasked, VhostProtocols, make_protocols, raw_factory
@@ -343,3 +344,96 @@ def test_a_plugin_that_fails_to_begin_is_done_without(
     assert "failing of a.test: fault in Failing.init" in capfd.readouterr().err
     assert made.by_name["raw-test"].vhost == ("a.test", 4711)
     assert type(make_protocols(config, plugins, idle_server(), foreign=False).by_name["failing"]) is Unasked
+
+
+# What is looked at without running the code of others (`lwsws -t`).
+
+WSGI = {"mountpoint": "/", "origin": "callback://wsgi"}
+
+
+def looked_at(directory: Path, pmo: Dict[str, Any], options: Dict[str, Any]) -> List[str]:
+    """What is wrong with an application on such a mount, when nobody may import it."""
+    vhost = {"name": "a.test", "port": "4711", "ws-protocols": [{"wsgi": options}],
+             "mounts": [{**WSGI, "pmo": [pmo]}]}
+    config = load_config(write_config(directory, [vhost])).vhosts[0]
+    return reasons(make_protocols(config, Plugins(), idle_server(), foreign=False))
+
+
+@pytest.mark.parametrize("pmo, options, said", [
+    ({"app": "hello"}, {}, 'mounts[0].pmo: app: "hello" is not of the form "module:callable"'),
+    ({"path": "/"}, {}, 'mounts[0].pmo: app: is missing: give it as "module:callable"'),
+    ({"app": "a:b", "path": ["/", "x"]}, {}, 'mounts[0].pmo: path: "x" is no absolute path'),
+    ({"app": "a:b", "path": "/nope"}, {}, 'mounts[0].pmo: path: "/nope": No such file or directory'),
+    ({"app": "a:b", "chdir": "/dev/null"}, {}, 'mounts[0].pmo: chdir: "/dev/null": Not a directory'),
+    ({"app": "a:b", "timeout": "x"}, {}, 'mounts[0].pmo: timeout: "x" is no whole number from 1 to 86400'),
+    ({"app": "a:b", "pth": "/"}, {},
+     "mounts[0].pmo: pth: unknown option; 'path' is probably meant. It has no effect"),
+    ({"app": "a:b", "zzz": "/"}, {}, "mounts[0].pmo: zzz: unknown option. It has no effect"),
+    ({"app": "a:b"}, {"threads": "3000"},
+     'ws-protocols.wsgi.threads: "3000" is no whole number from 1 to 256. The protocol is not offered'),
+    ({"app": "a:b"}, {"thread": "3"},
+     "ws-protocols.wsgi.thread: unknown option; 'threads' is probably meant. It has no effect"),
+    ({"app": "a:b"}, {"defualt": "1"},
+     "ws-protocols.wsgi.defualt: unknown option; 'default' is probably meant. It has no effect"),
+])
+def test_what_is_wrong_with_an_application_that_nobody_imports(
+    tmp_path: Path, pmo: Dict[str, Any], options: Dict[str, Any], said: str
+) -> None:
+    assert looked_at(tmp_path, pmo, options) == [f"vhosts[0].{said}"]
+
+
+def test_options_of_the_server_are_known_to_all(tmp_path: Path) -> None:
+    given = {"status": "ok", "default": "0", "raw": "0", "basic-auth": "/pw", "allowed-origins": "self",
+             "max-message": "9", "max-fragments": "9", "deflate": "0", "threads": "1"}
+    sound = {"app": "lwsws_there_is_none:app", "path": "/", "chdir": "/", "timeout": "7"}
+    assert looked_at(tmp_path, sound, given) == []
+
+
+@pytest.mark.parametrize("app, answer", [
+    ("lwsws_there_is_none:app", "answer    whatever the application says; it is not asked here"),
+    ("hello", "answer    503 Service Unavailable"),
+])
+def test_an_application_is_not_asked_where_one_only_looks(tmp_path: Path, app: str, answer: str) -> None:
+    vhost = {"name": "a.test", "port": "4711", "ws-protocols": [{"wsgi": {}}],
+             "mounts": [{**WSGI, "pmo": [{"app": app}]}]}
+    config = load_config(write_config(tmp_path, [vhost]))
+    assert answer in explain(config, "http://a.test:4711/")[0]
+
+
+class Choosy(Protocol):
+    """Reads no options, and takes no mount but one."""
+
+    name = "choosy"
+    known_pmo = ()
+
+    def __init__(self) -> None:
+        self.told: List[str] = []
+
+    def check_mount(self, mountpoint: str, options: Options) -> None:
+        """One."""
+        self.told.append(f"check {mountpoint}")
+        if mountpoint != "/good":
+            raise OptionError("x", "is odd")
+
+    def mounted(self, mountpoint: str, options: Options) -> None:
+        """The same."""
+        self.told.append(f"mounted {mountpoint}")
+
+
+@pytest.mark.parametrize("foreign, told, said", [
+    (True, ["check /bad", "check /good", "mounted /good"], ["vhosts[0].mounts[0].pmo: x: is odd"]),
+    (False, [], []),
+])
+def test_a_plugin_checks_a_mount_before_it_takes_it(
+    tmp_path: Path, foreign: bool, told: List[str], said: List[str]
+) -> None:
+    """But not where its code shall not run; what it does not know is told there, too."""
+    mounts = [{"mountpoint": place, "origin": "callback://choosy", "pmo": [{"x": "1"}]}
+              for place in ("/bad", "/good")]
+    vhost = {"name": "a.test", "port": "4711", "ws-protocols": [{"choosy": {"any": "1"}}], "mounts": mounts}
+    config = load_config(write_config(tmp_path, [vhost])).vhosts[0]
+    made = make_protocols(config, Plugins({"choosy": Choosy}), idle_server(), foreign)
+    plugin = made.by_name["choosy"]
+    assert (plugin.told if isinstance(plugin, Choosy) else []) == told
+    unknown = [f"vhosts[0].mounts[{index}].pmo: x: unknown option. It has no effect" for index in (0, 1)]
+    assert reasons(made) == said + unknown

@@ -149,6 +149,10 @@ def test_plugins_ask_the_server(bench: Bench, capfd: pytest.CaptureFixture[str])
     assert server.status(True) == {"hidden": True}
     server.log("a line\nN: forged \x1b[2J")
     assert capfd.readouterr().err.endswith("N: a line\\nN: forged \\x1b[2J\n")
+    server.log("a fault", "warn")
+    assert capfd.readouterr().err.endswith("] W: a fault\n")
+    with pytest.raises(ValueError, match="no log level 'warning': it is one of err, warn, notice"):
+        server.log("a line", "warning")
     server.call_later(5, lambda: told.append("later"))
     server.call_later(5, lambda: told.append("never")).cancel()
     bench.advance(5)
