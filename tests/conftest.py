@@ -24,16 +24,17 @@ def too_long(signum: int, frame: Optional[FrameType]) -> None:
     pytest.fail(f"the test took longer than {TEST_SECONDS} s")
 
 
-@pytest.fixture(autouse=True)
-def time_limit() -> Iterator[None]:
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A fixture for each test would cost as much as many of them take."""
+    signal.signal(signal.SIGALRM, too_long)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Rings an alarm when a test takes too long."""
-    before = signal.signal(signal.SIGALRM, too_long)
     signal.alarm(TEST_SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture(scope="session")

@@ -180,7 +180,7 @@ def test_one_that_is_broken_off_frees_its_fds(server: Server, how: str) -> None:
             else:
                 sock.close()
         # Before, the connection of an earlier test may have been about to close.
-        wait_until(lambda: fd_count(server.pid) <= before, "the fds freed", 1.0)
+        wait_until(lambda: fd_count(server.pid) <= before, "the fds freed")
         assert downloads(server) == 0
 
 
