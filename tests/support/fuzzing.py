@@ -10,7 +10,7 @@ import random
 from contextlib import contextmanager
 from typing import Iterator, List, Sequence
 
-CASES = int(os.environ.get("LWSWS_FUZZ_CASES", "1500"))
+CASES = int(os.environ.get("LWSWS_FUZZ_CASES", "2000"))
 BATCHES = 20
 
 
