@@ -35,7 +35,7 @@ run: check-python ## serve the bundled example on http://localhost:7681/
 	$(PYTHON) lwsws.py
 
 test: pytest ## run the tests (PYTEST_ARGS="-k name -x"); makes .venv with pytest where it is missing
-	@.ci/test $(TESTER) $(PYTEST_ARGS)
+	@$(TESTER) .ci/run_tests.py $(PYTEST_ARGS)
 
 test-all: ## run the tests on each of Python 3.9 to 3.13 that is found
 	.ci/test-all $(PYTEST_ARGS)
