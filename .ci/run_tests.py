@@ -1,7 +1,8 @@
 """Runs all tests with the Python that runs this; `make test` calls it.
 
 Those with real programs and clocks (tests/interop) mostly wait.  At the same time, with what they leave of
-the processors, all the others run; at a lower priority, so that no client of a real server has to wait for them.
+the processors, all the others run; at a lower priority, so that no client of a real server has to wait for
+them.
 
 With arguments, which are pytest's, there is one process only, because they may choose among the tests.
 """
