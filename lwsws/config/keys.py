@@ -80,7 +80,8 @@ GLOBAL: Topics = (
     )),
     ("Timeouts", (
         Key("timeout-secs", NUMBER, 5,
-            "How long a client may take for the head of a request, and for each next part of its body.",
+            "How long a client may take for the head of a request, and for each next part of its body; of "
+            "that, 100 bytes a second must come on average, but for 20 s.",
             '"5"', low=1, high=YEAR, unit="seconds"),
         Key("send-timeout", NUMBER, 60, "A client that takes no byte of its answer for so long is cut off.",
             '"60"', low=1, high=YEAR, unit="seconds", differs=OURS),
