@@ -422,11 +422,10 @@ class HttpRole(Role):
     def _next_request(self) -> None:
         self.exchange = None
         reader = self.reader
-        if reader is not None:
-            if reader.buffered:
-                reader.start_next()
-            else:
-                self.reader = None      # an idle connection holds no parser
+        if reader is None or not reader.buffered:
+            self.reader = None      # an idle connection holds no parser
+        elif reader.done:           # else it was made behind a request that was known by its bytes
+            reader.start_next()
 
     def _give_up(self, exchange: Exchange, error: HttpError) -> None:
         """Answer in place of the handler, which is told that it cannot any more."""

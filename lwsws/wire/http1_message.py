@@ -112,6 +112,11 @@ class MessageReader(Generic[Head]):
         return self._state is BODY or self._state is END or len(self._buffer) > self._start
 
     @property
+    def done(self) -> bool:
+        """Whether the message is complete: EndOfMessage, or a 101, was given out."""
+        return self._state is DONE
+
+    @property
     def buffered(self) -> int:
         """The number of bytes received and not used yet."""
         return len(self._buffer)

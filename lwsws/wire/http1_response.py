@@ -124,11 +124,6 @@ class ResponseReader(MessageReader[Union[Interim, Response]]):
         return super().started or (self._interims > 0 and self._state is HEAD)
 
     @property
-    def done(self) -> bool:
-        """Whether the answer is complete: EndOfMessage, or a 101, was given out."""
-        return self._state is DONE
-
-    @property
     def surplus(self) -> bool:
         """Whether something came behind the complete answer; behind a 101 that is as it should be."""
         return self._state is DONE and len(self._buffer) > 0

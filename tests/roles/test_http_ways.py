@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, List
+from typing import Any, Callable, List
 
 import pytest
 
@@ -21,7 +21,7 @@ class Live(Handler):
     is_live = True
 
     def __init__(self) -> None:
-        self.requests: List[object] = []
+        self.requests: List[Any] = []
 
     def begin(self, exchange: Exchange) -> None:
         self.requests.append(exchange.request)
@@ -87,6 +87,45 @@ def test_pipelined_requests_are_parsed(site: Site) -> None:
     site.ask(GET, GET)
     answer, = site.ask(GET * 3)
     assert answer.count(b"HTTP/1.1 200") == 3
+
+
+class Waiting(Live):
+    """Answers when the test says so."""
+
+    def begin(self, exchange: Exchange) -> None:
+        self.requests.append(exchange)
+
+
+@pytest.mark.parametrize("behind, answers", [
+    (GET, 2), (GET * 3, 4), (GET[:20], 1), (b"\r\n", 1), (b"\0garbage\r\n\r\n", 1), (b"", 1),
+])
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_comes_while_a_known_request_is_answered(make: Callable[..., Bench], behind: bytes, answers: int,
+                                                     ends: bool) -> None:
+    bench, waiting = make(), Waiting()
+    bench.mount("/live", waiting)
+    peer = bench.connect()
+    for _ in range(2):
+        peer.send(GET)
+        waiting.requests[-1].respond(200, [])
+        assert peer.answer().status == 200
+    peer.send(GET)
+    peer.send(behind)
+    if ends:
+        peer.half_close()
+    for number in range(answers):
+        assert len(waiting.requests) == 3 + number
+        waiting.requests[-1].respond(200, [])
+        assert peer.answer().status == 200
+    if b"garbage" in behind:
+        assert peer.answer().status == 400
+    elif not ends and behind == GET[:20]:
+        peer.send(GET[20:])
+        waiting.requests[-1].respond(200, [])
+        assert peer.answer().status == 200
+    elif not ends:
+        peer.send(GET)
+        assert len(waiting.requests) == 3 + answers
 
 
 def test_a_request_that_comes_in_pieces(site: Site) -> None:
