@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, List, Optional, Protocol, Sequence, Tuple
 
+from lwsws.core.connection import SEND
 from lwsws.net.output import FileSlice
 from lwsws.wire.errors import LocalProtocolError
 from lwsws.wire.http1_request import Request
@@ -274,6 +275,7 @@ class Exchange:
             return
         self._count(len(data))
         self.conn.transport.write(chunk(data) if self._chunked else data)
+        self._limit_client()
 
     def send_file(self, part: FileSlice) -> None:
         """Send a piece of the body from a file; only after a `start` with a length."""
@@ -282,6 +284,7 @@ class Exchange:
             return
         self._count(part.remaining)
         self.conn.transport.write_file(part)
+        self._limit_client()
 
     def finish(self) -> None:
         """The answer is complete."""
@@ -307,6 +310,12 @@ class Exchange:
         self.started = self.finished = True
         self.conn.transport.write(response_head(101, fields))
         self.role.upgraded(self, role)
+
+    def _limit_client(self) -> None:
+        """What waits for the client has to make progress, whoever else is slow: while it waits, a program or
+        another server is held back, and gives its own limits up (LESSONS 3.40)."""
+        if self.conn.transport.size:
+            self.conn.expect_progress(self.conn.context.limits.send_timeout, SEND)
 
     def _count(self, size: int) -> None:
         self.body_bytes += size

@@ -7,8 +7,9 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
-from lwsws.core.exchange import Exchange
+from lwsws.core.exchange import UNLIMITED, Exchange
 from lwsws.core.handler import Handler
+from tests.support.handlers import Collector
 from tests.support.peer import Bench, Peer
 
 BIG = b"0123456789abcdef" * 60000
@@ -178,6 +179,50 @@ def test_answer_that_comes_little_by_little_may_take_its_time(make: Callable[...
         bench.advance(40)
     exchange.finish()
     assert peer.answer().body == b"abc" * 10
+
+
+@pytest.mark.parametrize("taken", [0, 100_000])
+def test_who_does_not_take_the_answer_of_a_patient_handler_is_cut_off(make: Callable[..., Bench],
+                                                                      taken: int) -> None:
+    """LESSONS 3.40: else a program or an origin would be held for ever."""
+    bench, collector = make(send_timeout=5), Collector()
+    bench.mount("/up", collector)
+    peer = bench.connect(buffer=4096)
+    peer.send(b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n")
+    exchange = collector.exchange
+    exchange.patience = UNLIMITED
+    exchange.start(200, [], None)
+    exchange.write(BIG[:300_000])
+    left = taken
+    while left > 0:
+        left -= len(peer.sock.recv(min(left, 2000)))
+        bench.run()
+    waited = 0
+    while bench.context.connections and waited < 100:
+        bench.advance(1)
+        waited += 1
+    assert 5 <= waited <= 12
+    assert collector.was_aborted
+
+
+def test_a_patient_handler_may_take_its_time(make: Callable[..., Bench]) -> None:
+    bench, collector = make(send_timeout=5), Collector()
+    bench.mount("/up", collector)
+    peer = bench.connect()
+    peer.send(b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
+    peer.answer()
+    later = Later()
+    bench.mount("/later", later)
+    peer.send(GET_LATER)
+    exchange = later.exchanges[0]
+    exchange.patience = UNLIMITED
+    exchange.start(200, [], None)
+    for _ in range(3):
+        exchange.write(b"abc")
+        peer.receive()
+        bench.advance(500)
+    exchange.finish()
+    assert peer.answer().body == b"abc" * 3
 
 
 def test_answer_that_stops_is_broken_off_whatever_the_client_sends(make: Callable[..., Bench]) -> None:
