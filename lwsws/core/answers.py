@@ -181,7 +181,7 @@ class Answers:
     def remember_way(self, request: Request, vhost: Vhost, mount: MountPoint) -> None:
         """Remember where `request`, which has no body, leads, when its bytes come a second time."""
         raw = request.raw
-        if not raw or len(raw) > MAX_REQUEST or len(self._seen) >= MAX_ENTRIES:
+        if not raw or len(raw) > MAX_REQUEST or raw in self._ways or len(self._seen) >= MAX_ENTRIES:
             return
         key = hash(raw)
         if key in self._seen:

@@ -297,6 +297,8 @@ class Passage:
             return
         if not link.transport.is_high:
             self._exchange.resume_body()
+        if link.deadline.why == IDLE:
+            link.deadline.clear()   # its time begins anew: it may have had to wait for the other side
         self._resume()
 
     def _resume(self) -> None:

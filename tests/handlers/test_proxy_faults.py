@@ -108,6 +108,22 @@ def test_an_origin_that_stops_in_the_middle(make_proxy: Make) -> None:
     assert peer.eof
 
 
+def test_an_origin_has_its_time_after_a_client_that_stalled(make_proxy: Make) -> None:
+    """It could not send, though little waits for the client."""
+    proxy = make_proxy(proxy_idle_timeout="30")
+    peer = proxy.connect(buffer=4096)
+    peer.send(GET)
+    origin = proxy.accept()
+    origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\n" + bytes(100_000))
+    assert 0 < peer.connection.transport.size < HIGH
+    proxy.bench.advance(28)
+    while peer.connection.transport.size:
+        peer.receive()
+    proxy.bench.advance(28)
+    origin.send(b"x")
+    assert peer.answer().body[-1:] == b"x"
+
+
 def test_an_origin_that_takes_nothing(make_proxy: Make) -> None:
     proxy = make_proxy(proxy_idle_timeout="30", proxy_timeout="5")
     peer = proxy.connect()

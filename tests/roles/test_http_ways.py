@@ -128,6 +128,14 @@ def test_what_comes_while_a_known_request_is_answered(make: Callable[..., Bench]
         assert len(waiting.requests) == 3 + answers
 
 
+def test_copies_take_room_once(site: Site) -> None:
+    """LESSONS 3.40: else they would keep the answers of others from being remembered."""
+    site.ask(GET, GET)
+    site.ask(GET * 50)
+    store: Any = site.bench.vhosts().answers
+    assert store._entries == 1
+
+
 def test_a_request_that_comes_in_pieces(site: Site) -> None:
     whole, _, _ = site.ask(GET, GET, GET)
     assert site.ask(GET[:20], GET[20:])[1] == whole
