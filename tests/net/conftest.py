@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import Iterator, List, Set
 
 import pytest
@@ -16,6 +15,7 @@ from tests.net.support import Connected, CountingSelector, fill_unix_buffer, tcp
 from tests.net.tls_support import VERSIONS, Secured, client_context, server_context
 from tests.support.certificates import Certificates
 from tests.support.clock import ManualClock
+from tests.support.server import free_ports
 
 
 def open_fds() -> Set[str]:
@@ -147,8 +147,7 @@ def generation(store: SocketStore) -> Iterator[Make]:
 @pytest.fixture
 def port() -> int:
     """One that nobody uses, on no address."""
-    with socket.create_server(("0.0.0.0", 0)) as sock:
-        return int(sock.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -40,6 +41,9 @@ STOP_SECONDS = 20.0
 PAUSE_SECONDS = 0.01  # between two tries to connect
 
 
+# Below those that the kernel gives to outgoing connections (ip_local_port_range), of which others make many.
+PORTS = range(10240, 32768)
+
 # What a serving process calls itself: "lwsws-2.0" is the first one of the second generation.
 CHILD_NAME = re.compile(r"lwsws-(\d+)\.(\d+)")
 
@@ -57,15 +61,23 @@ class Child(NamedTuple):
 
 
 def free_ports(count: int) -> List[int]:
-    """`count` different TCP ports of 127.0.0.1 that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    """`count` different TCP ports that were free a moment ago, and that no connection will be given."""
+    ports: List[int] = []
+    while len(ports) < count:
+        port = random.choice(PORTS)
+        if port not in ports and is_free(port):
+            ports.append(port)
+    return ports
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on `port`."""
+    with socket.socket() as sock:
+        try:
+            sock.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def write_config(folder: Path, vhosts: Sequence[Mapping[str, Any]], **settings: Any) -> Path:
