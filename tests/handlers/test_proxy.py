@@ -307,12 +307,7 @@ def test_a_kept_connection_that_the_origin_has_closed_is_not_used(proxy: ProxySi
 @pytest.mark.parametrize("request_", [GET, GET.replace(b"GET", b"DELETE")])
 def test_a_kept_connection_that_ends_in_the_moment_of_its_use(proxy: ProxySite, request_: bytes) -> None:
     """The request is sent once more by a new one, but not a second time."""
-    peer = proxy.connect()
-    peer.send(GET)
-    origin = proxy.accept()
-    origin.head()
-    origin.send(OK)
-    peer.answer()
+    peer, origin = proxy.kept()
     peer.send(request_)
     origin.head()
     origin.close()
@@ -325,12 +320,7 @@ def test_a_kept_connection_that_ends_in_the_moment_of_its_use(proxy: ProxySite, 
 
 @pytest.mark.parametrize("request_", [post(b"hello"), post(b"")])
 def test_what_cannot_be_repeated_is_not(proxy: ProxySite, request_: bytes) -> None:
-    peer = proxy.connect()
-    peer.send(GET)
-    origin = proxy.accept()
-    origin.head()
-    origin.send(OK)
-    peer.answer()
+    peer, origin = proxy.kept()
     peer.send(request_)
     origin.head()
     origin.receive()
@@ -340,12 +330,7 @@ def test_what_cannot_be_repeated_is_not(proxy: ProxySite, request_: bytes) -> No
 
 
 def test_what_cannot_be_repeated_goes_by_a_connection_that_was_just_used(proxy: ProxySite) -> None:
-    peer = proxy.connect()
-    peer.send(GET)
-    origin = proxy.accept()
-    origin.head()
-    origin.send(OK)
-    peer.answer()
+    peer, origin = proxy.kept()
     proxy.bench.advance(2)
     peer.send(post(b"hello"))
     second = proxy.accept()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket
 import ssl
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from lwsws.handlers.proxy import ProxyHandler
 from lwsws.net.onward import Onward
@@ -148,6 +148,16 @@ class ProxySite:
         self._made.append(sock)
         self.bench.run()
         return OriginEnd(self.bench, sock)
+
+    def kept(self) -> Tuple[Peer, OriginEnd]:
+        """A client that was answered, and the origin's end of the connection that is kept."""
+        peer = self.connect()
+        peer.send(b"GET /p/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        origin = self.accept()
+        origin.head()
+        origin.send(OK)
+        peer.answer()
+        return peer, origin
 
     def is_quiet(self, index: int = 0) -> bool:
         """Whether the server has made no further connection."""
