@@ -7,8 +7,8 @@ is read here, from its DER (RFC 5280 4.1):
       signed part   [version,] serial, algorithm, issuer, validity, subject, key [, ...] [, extensions]
         extension   SEQUENCE of an identifier, perhaps a flag, and an OCTET STRING that holds its value
 
-DER is tag, length, content; the content of a SEQUENCE is elements again.  The reader is strict about that,
-but looks at no more of the certificate than it needs: whether it is any good, OpenSSL decides.
+The reader is strict about the DER (der.py), but looks at no more of the certificate than it needs: whether it
+is any good, OpenSSL decides.
 """
 
 from __future__ import annotations
@@ -17,28 +17,33 @@ import re
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from lwsws.wire.dates import seconds_since_1970
+from lwsws.wire.der import (
+    BIT_STRING,
+    INTEGER,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    SEQUENCE,
+    SET,
+    Element,
+    contents_of,
+    elements_of,
+    only,
+    tags_of,
+)
 
 # The subject is text for people, in one line of a log.
 MAX_SUBJECT = 200
 
-# Tags (X.680 8.6): universal ones, and those in brackets in RFC 5280.
-_BIT_STRING = 0x03
-_INTEGER = 0x02
-_OCTET_STRING = 0x04
-_OBJECT_IDENTIFIER = 0x06
-_SEQUENCE = 0x30
-_SET = 0x31
+# Further tags (X.680 8.6): universal ones, and those in brackets in RFC 5280.
 _UTC_TIME = 0x17
 _GENERALIZED_TIME = 0x18
 _VERSION = 0xA0
 _EXTENSIONS = 0xA3
 _DNS_NAME = 0x82
 _IP_ADDRESS = 0x87
-_LONG_TAG = 0x1F  # these bits say that the tag goes on in the next octet
-_LONG_LENGTH = 0x80  # this bit, that the others count the octets of the length
 
-_CERTIFICATE = [_SEQUENCE, _SEQUENCE, _BIT_STRING]
-_SIGNED_PART = [_INTEGER, _SEQUENCE, _SEQUENCE, _SEQUENCE, _SEQUENCE, _SEQUENCE]
+_CERTIFICATE = [SEQUENCE, SEQUENCE, BIT_STRING]
+_SIGNED_PART = [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE]
 _VALIDITY, _SUBJECT = 3, 4
 
 # The digits of a time: with seconds, without a fraction (4.1.2.5).
@@ -74,8 +79,6 @@ _SPECIAL = re.compile(r'[,+"\\<>;]')  # RFC 4514 2.4
 # What could be a host: ASCII without white space.
 _HOST = re.compile(r"[!-~]+")
 
-Element = Tuple[int, bytes]  # tag and content
-
 
 class Certificate(NamedTuple):
     """What is written in a certificate.
@@ -97,13 +100,13 @@ def read_certificate(der: bytes) -> Certificate:
     Its names are those of subjectAltName, and the common name if there is no such extension.  What no client
     takes for a host is left out: a name with white space, or an IP address written as a DNS name.
     """
-    parts = _elements(_only(_contents(der, _SEQUENCE)))
-    if _tags(parts) != _CERTIFICATE:
+    parts = elements_of(only(contents_of(der, SEQUENCE)))
+    if tags_of(parts) != _CERTIFICATE:
         raise ValueError("it is no certificate")
-    fields = _elements(parts[0][1])
-    if _tags(fields[:1]) == [_VERSION]:
+    fields = elements_of(parts[0][1])
+    if tags_of(fields[:1]) == [_VERSION]:
         del fields[0]
-    if _tags(fields[: len(_SIGNED_PART)]) != _SIGNED_PART:
+    if tags_of(fields[: len(_SIGNED_PART)]) != _SIGNED_PART:
         raise ValueError("it lacks a field that every certificate has")
     not_before, not_after = _read_validity(fields[_VALIDITY][1])
     attributes = _read_subject(fields[_SUBJECT][1])
@@ -126,7 +129,7 @@ def covers(names: Sequence[str], host: str) -> bool:
 
 def _read_validity(data: bytes) -> Tuple[int, int]:
     """The two dates in a Validity."""
-    dates = [_read_time(tag, content) for tag, content in _elements(data)]
+    dates = [_read_time(tag, content) for tag, content in elements_of(data)]
     if len(dates) != 2:
         raise ValueError("its validity is not two dates")
     return dates[0], dates[1]
@@ -149,10 +152,10 @@ def _read_time(tag: int, content: bytes) -> int:
 def _read_subject(data: bytes) -> List[Tuple[bytes, str]]:
     """The attributes in a Name: identifier and text of each."""
     attributes = []
-    for relative in _contents(data, _SET):
-        for attribute in _contents(relative, _SEQUENCE):
-            pair = _elements(attribute)
-            if len(pair) != 2 or pair[0][0] != _OBJECT_IDENTIFIER:
+    for relative in contents_of(data, SET):
+        for attribute in contents_of(relative, SEQUENCE):
+            pair = elements_of(attribute)
+            if len(pair) != 2 or pair[0][0] != OBJECT_IDENTIFIER:
                 raise ValueError("its subject is malformed")
             (_, kind), (string, value) = pair
             if string in _STRINGS:
@@ -180,8 +183,8 @@ def _read_names(fields: Iterable[Element]) -> Optional[List[str]]:
     if not found:
         return None
     # RFC 5280 4.2: MUST NOT include more than one instance of a particular extension.
-    value = _only(found)
-    return list(_alternatives(_only(_contents(value, _SEQUENCE))))
+    value = only(found)
+    return list(_alternatives(only(contents_of(value, SEQUENCE))))
 
 
 def _extensions(fields: Iterable[Element]) -> Iterator[Tuple[bytes, bytes]]:
@@ -189,18 +192,18 @@ def _extensions(fields: Iterable[Element]) -> Iterator[Tuple[bytes, bytes]]:
     wrapped = [content for tag, content in fields if tag == _EXTENSIONS]
     if not wrapped:
         return
-    extensions = _only(_contents(_only(wrapped), _SEQUENCE))
-    for extension in _contents(extensions, _SEQUENCE):
-        parts = _elements(extension)
+    extensions = only(contents_of(only(wrapped), SEQUENCE))
+    for extension in contents_of(extensions, SEQUENCE):
+        parts = elements_of(extension)
         # Between the two may stand whether it is critical.
-        if len(parts) < 2 or parts[0][0] != _OBJECT_IDENTIFIER or parts[-1][0] != _OCTET_STRING:
+        if len(parts) < 2 or parts[0][0] != OBJECT_IDENTIFIER or parts[-1][0] != OCTET_STRING:
             raise ValueError("an extension of it is malformed")
         yield parts[0][1], parts[-1][1]
 
 
 def _alternatives(data: bytes) -> Iterator[str]:
     """The hosts among the GeneralNames in `data` (RFC 5280 4.2.1.6)."""
-    for tag, content in _elements(data):
+    for tag, content in elements_of(data):
         if tag == _DNS_NAME:
             yield from _hosts([content.decode("latin-1")])
         elif tag == _IP_ADDRESS:
@@ -232,52 +235,3 @@ def _shortest(address: Union[str, bytes]) -> str:
     from ipaddress import ip_address
 
     return str(ip_address(address))
-
-
-def _only(contents: Sequence[bytes]) -> bytes:
-    """The one of `contents`; ValueError if there are more, or none."""
-    if len(contents) != 1:
-        raise ValueError(f"{len(contents)} elements stand where one must be")
-    return contents[0]
-
-
-def _contents(data: bytes, tag: int) -> List[bytes]:
-    """The contents of the elements that `data` is made of; all must have this tag."""
-    elements = _elements(data)
-    if any(found != tag for found, _ in elements):
-        raise ValueError(f"an element with another tag stands among those with {tag:#04x}")
-    return [content for _, content in elements]
-
-
-def _tags(elements: Iterable[Element]) -> List[int]:
-    return [tag for tag, _ in elements]
-
-
-def _elements(data: bytes) -> List[Element]:
-    """The elements that `data` is made of, which must end with the last of them."""
-    elements = []
-    at = 0
-    while at < len(data):
-        begin, end = _content(data, at)
-        elements.append((data[at], data[begin:end]))
-        at = end
-    return elements
-
-
-def _content(data: bytes, at: int) -> Tuple[int, int]:
-    """Where the content of the element at `at` begins and ends (X.690 8.1)."""
-    begin = at + 2
-    # All tags of a certificate fit into one octet.
-    if begin > len(data) or data[at] & _LONG_TAG == _LONG_TAG:
-        raise ValueError("it is cut short, or no DER")
-    length = data[at + 1]
-    if length >= _LONG_LENGTH:
-        octets = data[begin : begin + length - _LONG_LENGTH]
-        begin += length - _LONG_LENGTH
-        length = int.from_bytes(octets, "big")
-        # X.690 10.1: the definite form, in as few octets as it can be.
-        if octets[:1] in (b"", b"\0") or length < _LONG_LENGTH:
-            raise ValueError("it is cut short, or no DER")
-    if begin + length > len(data):
-        raise ValueError("it is cut short")
-    return begin, begin + length
