@@ -41,10 +41,10 @@ from lwsws.wire.acme_answer import (
     retry_after,
     texts,
 )
+from lwsws.wire.base64url import b64url
 from lwsws.wire.errors import excerpt
 from lwsws.wire.jws import (
     PublicKey,
-    b64url,
     external_binding,
     flattened,
     key_authorization,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from lwsws.wire.base64url import b64url
 from lwsws.wire.dates import seconds_since_1970
 from lwsws.wire.der import (
     BIT_STRING,
@@ -41,6 +42,7 @@ _VERSION = 0xA0
 _EXTENSIONS = 0xA3
 _DNS_NAME = 0x82
 _IP_ADDRESS = 0x87
+_KEY_IDENTIFIER = 0x80
 
 _CERTIFICATE = [SEQUENCE, SEQUENCE, BIT_STRING]
 _SIGNED_PART = [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE]
@@ -50,6 +52,7 @@ _VALIDITY, _SUBJECT = 3, 4
 _TIME_DIGITS = {_UTC_TIME: len("YYMMDDHHMMSS"), _GENERALIZED_TIME: len("YYYYMMDDHHMMSS")}
 
 _SUBJECT_ALT_NAME = bytes((0x55, 0x1D, 0x11))  # 2.5.29.17
+_AUTHORITY_KEY = bytes((0x55, 0x1D, 0x23))  # 2.5.29.35
 _COMMON_NAME = bytes((0x55, 0x04, 0x03))  # 2.5.4.3
 # How the parts of a subject are called (RFC 4514 3 and OpenSSL); others are left out of the text.
 _ATTRIBUTES: Dict[bytes, str] = {
@@ -114,6 +117,17 @@ def read_certificate(der: bytes) -> Certificate:
     if names is None:
         names = list(_hosts(value for kind, value in attributes if kind == _COMMON_NAME))
     return Certificate(not_before, not_after, tuple(names), _subject_text(attributes))
+
+
+def renewal_identifier(der: bytes) -> str:
+    """What an ACME server calls the certificate `der` (RFC 9773 4.1): its issuer's key and its number in
+    base64url; "" if it does not name that key.  ValueError as above."""
+    fields = elements_of(elements_of(only(contents_of(der, SEQUENCE)))[0][1])
+    serial = next((content for tag, content in fields[:2] if tag == INTEGER), b"")
+    found = [value for kind, value in _extensions(fields) if kind == _AUTHORITY_KEY]
+    keys = [content for tag, content in elements_of(only(contents_of(found[0], SEQUENCE)))
+            if tag == _KEY_IDENTIFIER] if found else []
+    return f"{b64url(keys[0])}.{b64url(serial)}" if keys and serial else ""
 
 
 def covers(names: Sequence[str], host: str) -> bool:

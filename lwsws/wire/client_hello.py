@@ -35,6 +35,9 @@ _MAX_RECORD = 1 << 14
 # No hello within both limits ends behind this many bytes, so nobody has to look at more.
 MAX_BYTES = MAX_HELLO + MAX_RECORDS * _RECORD_HEADER
 
+# What a CA offers that looks at a challenge, and nothing else beside it (RFC 8737 3).
+ACME_ALPN = ("acme-tls/1",)
+
 _MESSAGE_HEADER = 4
 _HANDSHAKE = 22
 _MAJOR = 3  # SSL 3.0 and all TLS; the minor number is to be ignored

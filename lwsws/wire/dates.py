@@ -25,6 +25,9 @@ _EPOCH = 719468
 _FIRST = -62167219200
 _LAST = 253402300799
 
+# 2024.  A clock before it was never set, as on small boards without a battery, and says nothing of dates.
+UNSET_CLOCK = 1704067200
+
 # Wire code has no clock.  This year decides the century of two-digit years only, fifty years away,
 # so it may grow old; a caller with a clock can give the real one.
 THIS_YEAR = 2026

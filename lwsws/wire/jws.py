@@ -12,13 +12,12 @@ happens here, only the hashes and the HMAC of Python's library.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
-import re
 from typing import Any, Mapping, NamedTuple, Optional
 
+from lwsws.wire.base64url import b64url, from_b64url
 from lwsws.wire.der import (
     BIT_STRING,
     INTEGER,
@@ -46,29 +45,9 @@ MIN_RSA_BITS = 2048
 _PUBLIC_KEY = 0xA1
 _CURVE = 0xA0
 
-_B64URL = re.compile(r"[A-Za-z0-9_-]*")
 _LINE = 64
 
 Json = Mapping[str, Any]
-
-
-# Base64 without padding (RFC 7515 2).
-
-
-def b64url(data: bytes) -> str:
-    """`data` in base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def from_b64url(text: str) -> bytes:
-    """What b64url() made `text` of; ValueError if it made no such thing.  Padding is overlooked."""
-    text = text.rstrip("=")
-    if _B64URL.fullmatch(text) is None:
-        raise ValueError("it is not base64url")
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except binascii.Error:
-        raise ValueError("it is not base64url") from None
 
 
 def compact_json(value: Any) -> bytes:
