@@ -1,6 +1,7 @@
 """Starting programs: the one place that does.
 
-A program gets three fds, the environment of its Command, a session of its own, and default signal handlers.
+A program gets three fds and those that its Command passes on, the environment of that, a session of its own,
+and default signal handlers.
 What a Started becomes on the reactor's thread is a Program (net/programs.py), and pipes (net/pipes.py).
 
 subprocess.Popen forks the cheap way, by vfork(), which copies nothing of the memory of the server, only
@@ -46,6 +47,7 @@ class Command(NamedTuple):
     directory: str = ""     # "": that of the server
     chroot: str = ""
     stdin: int = NOTHING    # an open fd, or one of the above
+    pass_fds: Tuple[int, ...] = ()  # open fds that it gets as well, with the same numbers
 
 
 class Started:
@@ -77,12 +79,14 @@ class Started:
 
 
 def start(command: Command) -> Started:
-    """Start a program, on whatever thread; blocks for a short time.  A fd in `command.stdin` is closed in our
-    process, whatever happens.
+    """Start a program, on whatever thread; blocks for a short time.  A fd in `command.stdin`, and those of
+    `command.pass_fds`, are closed in our process, whatever happens.
 
     OSError if it cannot be started: `errno` and `strerror` tell why, and nothing is left of it.
     """
-    theirs = [command.stdin] if command.stdin >= 0 else []
+    theirs = list(command.pass_fds)
+    if command.stdin >= 0:
+        theirs.append(command.stdin)
     ours: List[int] = []
     try:
         their_stdin, stdin = command.stdin, -1
@@ -125,8 +129,9 @@ def _execute(command: Command, stdin: int, stdout: int, stderr: int, directory: 
     try:
         return subprocess.Popen(
             command.argv, stdin=subprocess.DEVNULL if stdin == NOTHING else stdin, stdout=stdout,
-            stderr=stderr, env=command.environment, cwd=directory, close_fds=True, restore_signals=True,
-            start_new_session=True, preexec_fn=first)   # noqa: PLW1509 - what Jail.enter() heeds
+            stderr=stderr, env=command.environment, cwd=directory, close_fds=True,
+            pass_fds=command.pass_fds, restore_signals=True, start_new_session=True,
+            preexec_fn=first)   # noqa: PLW1509 - what Jail.enter() heeds
     except ValueError as error:     # a NUL in an argument, "=" in the name of a variable
         raise OSError(errno.EINVAL, str(error), command.argv[0]) from error
     except FileNotFoundError as error:

@@ -110,6 +110,31 @@ def test_no_other_fd_is_inherited() -> None:
     assert len(targets) == 4
 
 
+def filled_pipe(data: bytes) -> int:
+    """The end to read of a pipe that holds `data`."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.write(writer, data)
+    os.close(writer)
+    return reader
+
+
+def is_open(fd: int) -> bool:
+    """Whether that is the number of an open fd of ours."""
+    return os.path.exists(f"/proc/self/fd/{fd}")
+
+
+@pytest.mark.parametrize("stdin", [NOTHING, PIPE])
+def test_fds_to_pass_on_are_inherited_and_closed_here(stdin: int) -> None:
+    kept, *passed = [filled_pipe(data) for data in (b"kept", b"one", b"two")]
+    names = [f"/dev/fd/{fd}" for fd in passed]
+    command = Command((need("cat"), *names, f"/dev/fd/{kept}"), PATH, stdin=stdin, pass_fds=tuple(passed))
+    out, err, status = finish(start(command))
+    assert (out, status) == ("onetwo", 1)
+    assert f"/dev/fd/{kept}" in err
+    assert [is_open(fd) for fd in (kept, *passed)] == [True, False, False]
+    os.close(kept)
+
+
 def test_our_ends_do_not_block_and_are_inherited_by_nobody() -> None:
     started = start(Command((SHELL, "-c", "read line"), PATH, stdin=PIPE))
     ours = (started.stdin, started.stdout, started.stderr)
@@ -187,8 +212,10 @@ def test_who_cannot_be_started_leaves_nothing(tmp_path: Path, fault: str, stdin:
     fd = {"nothing": NOTHING, "pipe": PIPE}.get(stdin)
     if fd is None:
         fd = os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC)
+    passed = filled_pipe(b"")
     with pytest.raises(OSError) as raised:
-        start(command._replace(stdin=fd))
+        start(command._replace(stdin=fd, pass_fds=(passed,)))
+    assert not is_open(passed)
     assert (raised.value.errno, raised.value.strerror) == FAULTS[fault]
     assert raised.value.filename == (str(tmp_path / "none") if fault == "directory" else command.argv[0])
 
@@ -197,17 +224,18 @@ def test_without_fds_nothing_is_started_and_nothing_lost() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for room in range(6):   # two pipes, and one that tells subprocess of faults
         spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        passed = os.dup(spare)
         lowest = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         os.close(lowest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, hard))
         try:
             with pytest.raises(OSError) as raised:
-                start(Command((SHELL, "-c", "exit"), PATH, stdin=spare))
+                start(Command((SHELL, "-c", "exit"), PATH, stdin=spare, pass_fds=(passed,)))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert raised.value.errno == errno.EMFILE
-        with pytest.raises(OSError, match="Bad file"):
-            os.fstat(spare)
+        assert not is_open(spare)
+        assert not is_open(passed)
 
 
 def test_one_that_nobody_wants_is_gone_at_once() -> None:
