@@ -5,6 +5,7 @@
     lwsws -t | -T | --explain URL | --plugins   look at the configuration without serving
     lwsws --reload PID          have a running server take its new configuration
     lwsws passwd FILE USER      edit a password file for basic-auth
+    lwsws acme DIR status       look after the certificates that come by ACME
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Usage: lwsws [-c DIR] [-d LEVEL] [-f] [--syslog]
                                                look at it without serving
        lwsws --reload PID                      reload a server that is running
        lwsws passwd [options] FILE USER        edit a password file
+       lwsws acme DIR status | renew-now       look after certificates by ACME
 
   -c, --configs DIR   directory with `conf` and `conf.d/` (default /etc/lwsws;
                       where that has no `conf`, the bundled example is served)
@@ -68,6 +70,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments[:1] == ["passwd"]:
         from lwsws.passwd import main as passwd
         return passwd(arguments[1:])
+    if arguments[:1] == ["acme"]:
+        from lwsws.acme_command import main as acme
+        return acme(arguments[1:], data_directory())
     try:
         pairs, rest = getopt.getopt(arguments, "c:d:tTnfhV", LONG_OPTIONS)
         options = {SHORT_NAMES.get(name, name): value for name, value in pairs}

@@ -23,12 +23,14 @@ LAYERS: Dict[str, int] = {
     "lwsws.core": 3,
     "lwsws.roles": 4,
     "lwsws.handlers": 5,
+    "lwsws.acme": 5,
     "lwsws.builtin": 5,
     "lwsws.server": 6,
     "lwsws.process": 7,
     "lwsws.cli": 8,
     "lwsws.inspect_config": 8,
     "lwsws.passwd": 8,
+    "lwsws.acme_command": 8,
     "lwsws.__main__": 8,
     "(lwsws.py)": 8,
 }
@@ -63,9 +65,11 @@ PROCESS_CALLS = frozenset(
     "chroot fork forkpty kill killpg initgroups setegid seteuid setgid setgroups setregid setresgid "
     "setresuid setreuid setuid".split()
 )
-# Programs are ended with all that they have started, and may be locked into a directory.
+# Programs are ended with all that they have started, and may be locked into a directory; and what generators
+# are sent goes through no socket.
 MAY_CALL: Dict[str, FrozenSet[str]] = {"lwsws.net.programs": frozenset(["killpg"]),
-                                       "lwsws.net.jail": frozenset(["chroot"])}
+                                       "lwsws.net.jail": frozenset(["chroot"]),
+                                       "lwsws.acme.conversation": frozenset(["send"])}
 PROGRAM_CALLS = frozenset(["popen", "posix_spawn", "posix_spawnp", "startfile", "system"])
 PROGRAM_CALL_PREFIXES = ("exec", "spawn")  # os.execv, os.spawnlp and their kin
 ONLY_SPAWN = "lwsws.net.spawn"
@@ -203,8 +207,9 @@ def socket_calls(sources: Sequence[Source]) -> Iterator[str]:
     for source in sources:
         # Bundled protocols have no sockets: what they send on is a session.
         if not within(source.module, "lwsws.net") and not within(source.module, "lwsws.builtin"):
+            forbidden = SOCKET_METHODS - MAY_CALL.get(source.module, frozenset())
             for call in calls(source):
-                if call.name in SOCKET_METHODS and (call.is_method or call.module in ("os", "socket")):
+                if call.name in forbidden and (call.is_method or call.module in ("os", "socket")):
                     yield f"{source.at(call.line)}: only net/ calls {call.name}"
 
 

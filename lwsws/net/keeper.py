@@ -21,6 +21,18 @@ from lwsws.net.regular_file import FileState, file_state, open_log_file, read_re
 READ, LOG = "read", "log"
 
 
+class FileKeeper(Protocol):
+    """Who is asked for files alone; `anew`, read() and state() as below."""
+
+    anew: str
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The content of the file at `path`."""
+
+    def state(self, path: str) -> FileState:
+        """What tells versions of it apart."""
+
+
 class Keeper(Protocol):
     """Who is asked; on any thread, except for listen().
 

@@ -122,10 +122,15 @@ def leaf_certificate(path: str, files: Optional[PemFiles] = None) -> Certificate
 
     TlsError if it cannot be read.
     """
-    data = (files or PemFiles()).content(CERTIFICATE, path)
-    starts = [data.find(label) + len(label) for label in _LABELS[CERTIFICATE][0] if label in data]
-    text = data[min(starts):].partition(b"-----")[0].decode("latin-1")
     try:
-        return read_certificate(ssl.PEM_cert_to_DER_cert(ssl.PEM_HEADER + text + ssl.PEM_FOOTER))
+        return read_certificate(leaf_der(path, files or PemFiles()))
     except ValueError as error:
         raise TlsError(CERTIFICATE, f"cannot take apart the certificate in {path!r}: {error}") from None
+
+
+def leaf_der(path: str, files: PemFiles) -> bytes:
+    """The same certificate in DER.  TlsError if there is none, ValueError if its PEM is damaged."""
+    data = files.content(CERTIFICATE, path)
+    starts = [data.find(label) + len(label) for label in _LABELS[CERTIFICATE][0] if label in data]
+    text = data[min(starts):].partition(b"-----")[0].decode("latin-1")
+    return ssl.PEM_cert_to_DER_cert(ssl.PEM_HEADER + text + ssl.PEM_FOOTER)

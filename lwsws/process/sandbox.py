@@ -4,7 +4,8 @@
                  files with their directories; Python's own library; what the system needs to look up names
     write        directories that protocols keep uploads in, those of `sandbox-write`; with programs or
                  applications the one for temporary files; without a parent those of access logs as well
-    execute      nothing, or with cgi mounts their programs and all of the system's, as most are scripts
+    execute      nothing, or with cgi mounts their programs and all of the system's, as most are scripts; for
+                 certificates by ACME openssl
     bind         no TCP port, for the parent does that; without one those of the configuration
     signals      to nobody outside
 
@@ -42,6 +43,7 @@ from lwsws.process.landlock import (
     restrict,
     version,
 )
+from lwsws.server.acme import ACME_CLIENT
 from lwsws.server.endpoints import endpoints_of
 from lwsws.server.plugins import plugin_directories
 
@@ -77,6 +79,8 @@ SYSTEM: Dict[str, int] = {
     "/dev/null": READ | WRITE_FILE, "/dev/urandom": READ, "/dev/random": READ, "/dev/zero": READ,
 }
 
+# Where the loader is that starts programs, and their libraries.
+LOADERS = ("/lib", "/lib64")
 # Interpreters and what they load.
 PROGRAMS = ("/bin", "/usr", "/lib", "/lib64")
 
@@ -167,8 +171,23 @@ def _protocols(vhost: VhostConfig) -> Allowed:
                 yield value, KEEP
             elif value.startswith("/") and value.count("/") > 1:    # a short one is rather part of a URL
                 yield value, READ
+        if entry.name == ACME_CLIENT:
+            yield from _openssl(options.get("dns-hook"))
         if entry.name == TEMPORARY and not options.get(UPLOADS):
             yield os.environ.get("TMPDIR") or "/tmp", KEEP
+
+
+def _openssl(hook: str) -> Allowed:
+    """What certificates by ACME need: the openssl program, with what loads its libraries, and a hook."""
+    from lwsws.server.verify_acme import openssl_tool
+    if openssl_tool():
+        yield openssl_tool(), RUN
+    for path in LOADERS:
+        yield path, RUN
+    if hook:
+        yield hook, RUN
+        for path in PROGRAMS:
+            yield path, RUN
 
 
 def _mount(mount: MountConfig) -> Allowed:

@@ -4,7 +4,8 @@ On a TLS port these are TLS, or what else the configuration lets in there; on a 
 HTTP or something else.  The bytes are looked at and stay in the socket, so whoever comes next, OpenSSL too,
 reads them all.
 
-    ClientHello        -> TLS handshake with the context of the vhost that the server name chooses
+    ClientHello        -> TLS handshake with the context of the vhost that the server name chooses, or with
+                          that of the challenge that a CA has come for
     an HTTP request    -> http, where it is allowed in the clear (or redirected, which is http as well)
     anything else      -> the fallback role, if there is one; closed if not
     nothing at all     -> the fallback role after a while: ssh and smtp clients wait for the server to speak
@@ -14,7 +15,7 @@ Under a deadline from the first byte on, which no further byte moves (LESSONS 3.
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional
 
 from lwsws import log
 from lwsws.core.connection import FIRST, HANDSHAKE, HEAD, Connection
@@ -22,8 +23,18 @@ from lwsws.core.role import Role, RoleFactory
 from lwsws.core.vhost import Vhost, VhostSet
 from lwsws.roles.http import FIRST_FACTOR
 from lwsws.roles.tls_handshake import TlsHandshakeRole
-from lwsws.wire.client_hello import MAX_BYTES, ClientHello, HelloError, NotTls, read_client_hello
+from lwsws.wire.client_hello import (
+    ACME_ALPN,
+    MAX_BYTES,
+    ClientHello,
+    HelloError,
+    NotTls,
+    read_client_hello,
+)
 from lwsws.wire.first_bytes import begins_like_http
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 # TLS alerts that we send ourselves (RFC 8446 6), in a record of their own (5.1).
 ALERT = b"\x15\x03\x03\x00\x02\x02"
@@ -34,11 +45,22 @@ UNRECOGNIZED_NAME = 112
 NO_APPLICATION_PROTOCOL = 120
 
 
+class ClosingRole(Role):
+    """What a connection becomes whose handshake was all that the peer wanted (RFC 8737 3)."""
+
+    def start(self, conn: Connection) -> None:
+        """Close."""
+        self.conn = conn
+        conn.close()
+
+
 class SecureSites(NamedTuple):
-    """The vhosts of a TLS port: how a name is found among them, and what each becomes after its handshake."""
+    """The vhosts of a TLS port: how a name is found among them, and what each becomes after its handshake;
+    `challenged` as gates.py has it."""
 
     vhosts: VhostSet
     roles: Mapping[Vhost, RoleFactory]
+    challenged: Optional[Callable[[str], Optional[SSLContext]]] = None
 
     def choose(self, name: str) -> Optional[Vhost]:
         """The vhost for the server name `name` (RFC 6066 3), "" for none; None if the client is refused."""
@@ -139,6 +161,13 @@ class SniffRole(Role):
 
     def _secure(self, sites: SecureSites, hello: ClientHello) -> None:
         """Go on to the handshake, unless it is clear that it cannot succeed."""
+        if hello.alpn == ACME_ALPN and sites.challenged is not None:
+            context = sites.challenged(hello.server_name)
+            if context is not None:
+                log.notice(f"conn {self.conn.ident}: {self.conn.peer} has asked for the challenge of "
+                           f"{hello.server_name}")
+                self._shake_hands(context, hello, ClosingRole)
+                return
         vhost = sites.choose(hello.server_name)
         if vhost is None:
             self._refuse(UNRECOGNIZED_NAME, f"no vhost here is called {hello.server_name!r}")
@@ -154,9 +183,12 @@ class SniffRole(Role):
         if hello.alpn and tls.settings.alpn and not set(hello.alpn).intersection(tls.settings.alpn):
             self._refuse(NO_APPLICATION_PROTOCOL, f"none of the client's protocols is spoken: {hello.alpn}")
             return
+        self._shake_hands(tls.context, hello, sites.roles[vhost])
+
+    def _shake_hands(self, context: SSLContext, hello: ClientHello, make_role: RoleFactory) -> None:
         self._wait(HANDSHAKE)
         self.conn.transport.stop_peeking()
-        self.conn.switch_role(TlsHandshakeRole(tls.context, hello.server_name, sites.roles[vhost]), b"")
+        self.conn.switch_role(TlsHandshakeRole(context, hello.server_name, make_role), b"")
 
     def _refuse(self, alert: int, why: str) -> None:
         """Say why in the words of TLS, then close."""

@@ -23,11 +23,12 @@ from lwsws.core.options import Options
 from lwsws.core.protocol import Protocol
 from lwsws.core.routing import Routes
 from lwsws.core.session import ProtocolVhost, Server
-from lwsws.core.vhost import STS_FIELD, HeaderSet, Vhost
+from lwsws.core.vhost import STS_FIELD, HeaderSet, MountPoint, Vhost
 from lwsws.net.keeper import LOG, READ, Keeper, OwnKeeper
 from lwsws.net.listening import Endpoint
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
+from lwsws.server.acme import find_certificates, has_certificates, open_certificates, with_challenge_port
 from lwsws.server.endpoints import share
 from lwsws.server.gates import Reception, Served, receive
 from lwsws.server.mounts import build_mount
@@ -38,6 +39,8 @@ from lwsws.server.protocols import VhostProtocols, make_protocols, raw_factory
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from lwsws.acme.board import Board
+    from lwsws.acme.store import Store
     from lwsws.handlers.passwordfile import PasswordFile
     from lwsws.handlers.websocket import Offer, WebSocketHandler
     from lwsws.net.pool import Pool
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
 # What plugins import, and what that imports when it is used.
 FOR_PLUGINS = ("lwsws.plugin", "lwsws.wire.form_multipart", "lwsws.wire.form_urlencoded",
                "lwsws.wire.parameters")
+
+# What certificates by ACME need, when they come.
+FOR_ACME = ("lwsws.acme.certifier", "lwsws.net.tls_client", "subprocess", "signal", "resource")
 
 # What mounts of some kinds import when their first request comes.
 FOR_ORIGINS = {"cgi": ("lwsws.handlers.cgi", "subprocess", "signal", "tempfile", "resource"),
@@ -91,11 +97,14 @@ class Site(NamedTuple):
 
 class Prepared(NamedTuple):
     """A configuration with all that is made of it before its protocols: `built` has each vhost as it is, and
-    as plain http on its TLS port meets it."""
+    as plain http on its TLS port meets it.  `stores` are the files of certificates that come by ACME, and
+    `optional` the vhosts that were added for these, which may do without their port."""
 
     config: Config
     built: Tuple[Tuple[Vhost, Vhost], ...]
     shared: Shared
+    stores: Tuple[Store, ...] = ()
+    optional: Tuple[VhostConfig, ...] = ()
 
     @property
     def endpoints(self) -> List[Tuple[Endpoint, Tuple[VhostConfig, ...]]]:
@@ -118,6 +127,14 @@ def prepare(config: Config, reactor: Reactor, default_plugins: str = "",
     """
     preload(config, default_plugins)
     shared = Shared(reactor, keeper, serves)
+    stores: List[Store] = []
+    optional: Tuple[VhostConfig, ...] = ()
+    if serves and has_certificates(config):
+        asked = find_certificates(config)
+        # First: what waits for this start is what is to be loaded.
+        stores = open_certificates(asked, shared.keeper)
+        shared.show_challenges(stores)
+        config, optional = with_challenge_port(config, asked)
     built = []
     for vhost in config.vhosts:
         ordinary = in_the_clear = build_vhost(vhost, config.globals, shared)
@@ -126,7 +143,7 @@ def prepare(config: Config, reactor: Reactor, default_plugins: str = "",
             in_the_clear = build_vhost(vhost._replace(sts=False, host_ssl_cert=""), config.globals, shared)
             in_the_clear.counts = ordinary.counts
         built.append((ordinary, in_the_clear))
-    return Prepared(config, tuple(built), shared)
+    return Prepared(config, tuple(built), shared, tuple(stores), optional)
 
 
 def preload(config: Config, default_plugins: str = "") -> None:
@@ -145,6 +162,8 @@ def preload(config: Config, default_plugins: str = "") -> None:
             modules.append("lwsws.roles.sniff")
         if vhost.proxy_protocol_from:
             modules += ["ipaddress", "lwsws.roles.proxy_header"]
+    if has_certificates(config):
+        modules += FOR_ACME
     if plugin_directories(config, default_plugins):
         modules += FOR_PLUGINS
     for module in modules:
@@ -184,7 +203,8 @@ def furnish(prepared: Prepared, plugins: Plugins, server: Server, foreign: bool 
         here = [served[id(vhost)] for vhost in sharing if id(vhost) in served]
         if not here or (sharing[0].takes_all_raw and here[0].config is not sharing[0]):
             continue    # the whole address is meant for a protocol that there is not
-        reception = receive(here, sharing[0], lambda: Answers(shared.reactor, room))
+        challenged = None if shared.board is None else shared.board.context
+        reception = receive(here, sharing[0], lambda: Answers(shared.reactor, room), challenged)
         configs, vhosts = zip(*[(one.config, one.vhost) for one in here])
         listening.append(Listening(endpoint, configs, vhosts, reception))
     return Site(tuple(listening), tuple(shared.access_logs.values()), tuple(shared.password_files.values()),
@@ -212,9 +232,15 @@ class Shared:
         self.access_logs: Dict[str, AccessLog] = {}
         self.password_files: Dict[str, PasswordFile] = {}
         self.pools: List[Pool] = []     # of all proxy mounts
+        self.board: Optional[Board] = None      # of challenges by ACME
         self._client_tls: Dict[str, SSLContext] = {}
         self._protocols: Dict[str, Dict[str, Protocol]] = {}
         self._websockets: Dict[str, WebSocketHandler] = {}
+
+    def show_challenges(self, stores: Sequence[Store]) -> None:
+        """From now on each vhost that is built answers the challenges of `stores`."""
+        from lwsws.acme.board import Board
+        self.board = Board(stores)
 
     def access_log(self, path: str) -> Optional[AccessLog]:
         """The log at `path`, opened once; None for no path."""
@@ -321,7 +347,10 @@ def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> V
     sts = [STS_FIELD] if vhost.sts else []
     common = (server, sts, vhost.headers)
     mounts = [build_mount(mount, vhost, settings, common, shared) for mount in vhost.mounts]
-    built = Vhost(vhost.name, Routes(mounts), HeaderSet(*common), vhost.keepalive_timeout, vhost.max_body,
+    routes = Routes(mounts)
+    if shared.board is not None:
+        routes = _with_challenges(routes, mounts, shared.board, vhost, HeaderSet(*common))
+    built = Vhost(vhost.name, routes, HeaderSet(*common), vhost.keepalive_timeout, vhost.max_body,
                   shared.access_log(vhost.access_log), vhost.error_document_404, vhost.strict_host_check)
     # What a raw vhost has in mounts is no site to be reached by another one's name.
     built.upgrades = shared.websockets(vhost, settings)
@@ -329,6 +358,17 @@ def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> V
     if vhost.host_ssl_cert:
         built.tls = build_tls(vhost, settings, shared.keeper)
     return built
+
+
+def _with_challenges(routes: Routes, mounts: Sequence[MountPoint], board: Board, vhost: VhostConfig,
+                     headers: HeaderSet) -> Routes:
+    """The mounts of `vhost`, which `routes` has, behind one that answers challenges."""
+    from lwsws.acme.board import WELL_KNOWN, ChallengeHandler
+    there = routes.match(WELL_KNOWN)
+    max_body = vhost.max_body if there is None else there.max_body
+    handler = ChallengeHandler(board, routes)
+    challenges = MountPoint(WELL_KNOWN, handler, headers, vhost.keepalive_timeout, max_body, origin="ACME")
+    return Routes([challenges, *mounts])
 
 
 def build_tls(vhost: VhostConfig, settings: GlobalConfig, keeper: Keeper) -> ServerTls:

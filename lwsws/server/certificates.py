@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Callable, Deque, Iterable, NamedTuple, Optiona
 
 from lwsws import log
 from lwsws.config.model import GlobalConfig, VhostConfig
-from lwsws.net.keeper import Keeper, OwnKeeper
+from lwsws.net.keeper import FileKeeper, OwnKeeper
 from lwsws.net.reactor import Reactor
 from lwsws.net.regular_file import FileState
 from lwsws.net.timers import NEVER, Timer
@@ -28,7 +28,7 @@ from lwsws.net.tls_files import PemFiles, TlsError, leaf_certificate
 from lwsws.net.workers import Overloaded, Workers
 from lwsws.server.tls_settings import server_settings
 from lwsws.wire.certificate import Certificate
-from lwsws.wire.dates import format_date
+from lwsws.wire.dates import UNSET_CLOCK, format_date
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -41,8 +41,6 @@ AT_A_TIME = 16
 # When an end that comes near is warned about; and how often, then.
 NEAR_SECONDS = 14 * DAY
 REMIND_SECONDS = DAY
-# 2024.  A clock before it was never set, as on small boards without a battery, and says nothing of dates.
-UNSET_CLOCK = 1704067200
 # How often files that change while they are read are read again; the next look comes in a minute anyway.
 MAX_READS = 3
 
@@ -91,7 +89,7 @@ def expiry_warning(certificate: Certificate, now: float) -> str:
 # Loading.
 
 
-def load_tls(vhost: VhostConfig, settings: GlobalConfig, keeper: Optional[Keeper] = None) -> ServerTls:
+def load_tls(vhost: VhostConfig, settings: GlobalConfig, keeper: Optional[FileKeeper] = None) -> ServerTls:
     """The TLS side of `vhost`, loaded now from what `keeper` reads.  TlsError if that cannot be.
 
     With `ignore-missing-cert`, one without context where a file is missing.  Dates are no reason not to
@@ -111,7 +109,7 @@ def load_tls(vhost: VhostConfig, settings: GlobalConfig, keeper: Optional[Keeper
     return tls
 
 
-def file_states(paths: Sequence[str], keeper: Keeper) -> Tuple[FileState, ...]:
+def file_states(paths: Sequence[str], keeper: FileKeeper) -> Tuple[FileState, ...]:
     """What tells versions of the files at `paths` apart, as `keeper` sees them."""
     return tuple(map(keeper.state, paths))
 
@@ -124,7 +122,7 @@ def _leaf(path: str, files: PemFiles) -> Optional[Certificate]:
         return None
 
 
-def load_anew(settings: ServerSettings, clock: Clock, keeper: Keeper) -> Loaded:
+def load_anew(settings: ServerSettings, clock: Clock, keeper: FileKeeper) -> Loaded:
     """Load what is in the files now, and check it; on a worker."""
     for _ in range(MAX_READS):
         states = file_states(settings.files, keeper)
@@ -134,7 +132,7 @@ def load_anew(settings: ServerSettings, clock: Clock, keeper: Keeper) -> Loaded:
     return loaded
 
 
-def _load(states: Tuple[FileState, ...], settings: ServerSettings, now: float, keeper: Keeper) -> Loaded:
+def _load(states: Tuple[FileState, ...], settings: ServerSettings, now: float, keeper: FileKeeper) -> Loaded:
     files = PemFiles(keeper.read)
     try:
         context = server_context(settings, files)
@@ -148,7 +146,7 @@ def _load(states: Tuple[FileState, ...], settings: ServerSettings, now: float, k
     return Loaded(states, context, certificate)
 
 
-def _remedy(error: TlsError, keeper: Keeper) -> str:
+def _remedy(error: TlsError, keeper: FileKeeper) -> str:
     """What to do about a file that only root may read, and we are not root any more."""
     if not error.is_forbidden:
         return ""
@@ -166,13 +164,13 @@ class CertificateWatch:
     """
 
     def __init__(self, reactor: Reactor, workers: Workers, vhosts: Iterable[ServerTls],
-                 clock: Clock = time.time, keeper: Optional[Keeper] = None) -> None:
+                 clock: Clock = time.time, keeper: Optional[FileKeeper] = None) -> None:
         """`clock` tells unix seconds, for the dates in certificates; `keeper` reads the files."""
         self.closed = False
         self._reactor = reactor
         self._workers = workers
         self._clock = clock
-        self._keeper: Keeper = keeper or OwnKeeper()
+        self._keeper: FileKeeper = keeper or OwnKeeper()
         self._watched = [_Watched(tls) for tls in vhosts]
         self._to_look_at: Deque[_Watched] = deque()     # in the look that is under way
         self._changed: Deque[_Watched] = deque()
@@ -290,7 +288,7 @@ class _Watched:
         self.retry_at = NEVER   # in unix seconds
         self.remind_at = 0.0    # on the reactor's clock
 
-    def needs_loading(self, now: float, keeper: Keeper) -> bool:
+    def needs_loading(self, now: float, keeper: FileKeeper) -> bool:
         """Whether the files are others than at the last attempt, or might do by now."""
         return now >= self.retry_at or file_states(self.tls.settings.files, keeper) != self.seen
 

@@ -27,8 +27,12 @@ from lwsws.handlers.redirect import HttpsOnlyHandler, HttpsRedirectHandler
 from lwsws.roles.http import HttpRole
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from lwsws.roles.sniff import SecureSites
 
+# The context for a server name that a CA asks for by tls-alpn-01; None if there is no challenge for it.
+Challenged = Callable[[str], "Optional[SSLContext]"]
 MakeAnswers = Callable[[], Answers]
 
 STS_NAME = STS_FIELD[0].lower()
@@ -68,11 +72,14 @@ class Reception(NamedTuple):
         return next((each for each in self.secure if each.bound is chosen), None)
 
 
-def receive(served: Sequence[Served], first: VhostConfig, make_answers: MakeAnswers) -> Reception:
+def receive(served: Sequence[Served], first: VhostConfig, make_answers: MakeAnswers,
+            challenged: Optional[Challenged] = None) -> Reception:
     """The reception of an address that `served` share, in the order of the configuration; `first` is the
-    first vhost that is configured there, served or not."""
-    make = _over_tls if first.host_ssl_cert else _in_the_clear
-    reception = make(served, make_answers)
+    first vhost that is configured there, served or not.  `challenged` answers tls-alpn-01 challenges."""
+    if first.host_ssl_cert:
+        reception = _over_tls(served, make_answers, challenged)
+    else:
+        reception = _in_the_clear(served, make_answers)
     if first.proxy_protocol_from:
         return reception._replace(first_role=_behind_proxies(first, reception.first_role))
     return reception
@@ -90,7 +97,8 @@ def _in_the_clear(served: Sequence[Served], make_answers: MakeAnswers) -> Recept
     return Reception(_sniffing(http=http, fallback=fallback), vhosts, has_fallback=True)
 
 
-def _over_tls(served: Sequence[Served], make_answers: MakeAnswers) -> Reception:
+def _over_tls(served: Sequence[Served], make_answers: MakeAnswers,
+              challenged: Optional[Challenged]) -> Reception:
     """A port with TLS."""
     # Imported here, and so before the privileges are dropped: they load ssl.
     from lwsws.roles.sniff import SecureSites
@@ -105,7 +113,7 @@ def _over_tls(served: Sequence[Served], make_answers: MakeAnswers) -> Reception:
             roles[one.vhost] = functools.partial(HttpRole, secure[-1])
     plain = _plain_set(served, make_answers)
     http = None if plain is None else functools.partial(HttpRole, plain)
-    chooser, fallback = SecureSites(vhosts, roles), _fallback(served)
+    chooser, fallback = SecureSites(vhosts, roles, challenged), _fallback(served)
     return Reception(_sniffing(chooser, http, fallback), plain, tuple(secure), chooser, fallback is not None)
 
 

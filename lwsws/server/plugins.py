@@ -25,6 +25,7 @@ from lwsws.net.regular_file import read_regular_file
 
 # Name -> module, class.
 BUNDLED: Mapping[str, Tuple[str, str]] = {
+    "lws-acme-client": ("lwsws.acme.protocol", "AcmeClient"),
     "dumb-increment-protocol": ("lwsws.builtin.dumb_increment", "DumbIncrement"),
     "lws-echo": ("lwsws.builtin.echo", "Echo"),
     "lws-mirror-protocol": ("lwsws.builtin.mirror", "Mirror"),
@@ -41,9 +42,6 @@ BUNDLED: Mapping[str, Tuple[str, str]] = {
 
 # Bundled ones that run the code of others, which who only looks at a configuration must not do.
 RUNS_FOREIGN_CODE = frozenset(("wsgi",))
-
-# Of the original, and not there yet.
-LATER = frozenset(("lws-acme-client",))
 
 KEY = "plugin-dir"
 

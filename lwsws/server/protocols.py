@@ -35,7 +35,7 @@ from lwsws.core.options import OptionError, Options
 from lwsws.core.plugincall import ask_plugin
 from lwsws.core.protocol import Protocol
 from lwsws.core.session import HttpRequest, HttpSession, ProtocolVhost, Server
-from lwsws.server.plugins import BUNDLED, LATER, RUNS_FOREIGN_CODE, Plugins, bundled
+from lwsws.server.plugins import BUNDLED, RUNS_FOREIGN_CODE, Plugins, bundled
 
 if TYPE_CHECKING:
     from lwsws.core.role import Role
@@ -131,10 +131,6 @@ class ProtocolMaker:
         """Make the protocol of one entry of `ws-protocols`."""
         kind = self._kind(entry.name)
         self.named.add(entry.name)
-        if kind is None and entry.name in LATER:
-            reason = f"the protocol {entry.name!r} is not offered by this version yet"
-            self.remarks.append(Fault(entry.where, entry.path, reason, False))
-            return
         if kind is None:
             hint = near(entry.name, self.plugins.names())
             self._complain(entry, "", f"the protocol {entry.name!r} is not offered{hint}")

@@ -22,7 +22,7 @@ import resource
 import socket
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
-from lwsws import log
+from lwsws import __version__, log
 from lwsws.config.model import Config, VhostConfig
 from lwsws.core.connection import Connection
 from lwsws.core.context import Context
@@ -30,7 +30,7 @@ from lwsws.core.peers import MAPPED_TEXT, address_key, peer_name
 from lwsws.core.role import Role
 from lwsws.net.bind import NOT_YET, is_dual
 from lwsws.net.bind_retry import BindRetry
-from lwsws.net.keeper import Keeper, OwnKeeper
+from lwsws.net.keeper import FileKeeper, Keeper, OwnKeeper
 from lwsws.net.listener import Accepted, Listener
 from lwsws.net.listening import Endpoint, Terms
 from lwsws.net.reactor import Reactor
@@ -45,6 +45,7 @@ from lwsws.server.report import make_own_slot, own_row, report
 from lwsws.server.scoreboard import Slot
 
 if TYPE_CHECKING:
+    from lwsws.acme.certifier import Certifier
     from lwsws.server.certificates import CertificateWatch
 
 # File descriptors kept free of connections: listeners, logs, served files, the selector.
@@ -89,7 +90,9 @@ class Service:
         self._watch: Optional[CertificateWatch] = None
         if self.prepared.certified:
             from lwsws.server.certificates import CertificateWatch  # loads ssl
-            self._watch = CertificateWatch(reactor, self.workers, self.prepared.certified, keeper=self.keeper)
+            self._watch = CertificateWatch(reactor, self.workers, self.prepared.certified,
+                                           keeper=self._certificate_files())
+        self._certifier = self._make_certifier()
         self.max_connections = settings.max_connections or connection_limit()
         # Until they have listeners; none where those of another endpoint take the connections, too.
         self._sockets: Dict[Endpoint, List[socket.socket]] = {}
@@ -109,6 +112,10 @@ class Service:
             try:
                 sockets = self._sockets[endpoint] = self._bind(endpoint, configs)
             except OSError as error:
+                if set(map(id, configs)) <= set(map(id, self.prepared.optional)):
+                    log.warn(f"{self._bind_fault(endpoint, configs[0], error)}: so a CA that comes there for "
+                             "http-01 gets no answer of ours")
+                    continue
                 if endpoint.may_appear and error.errno in NOT_YET:
                     continue
                 if endpoint.family == socket.AF_INET6 and endpoint.is_wildcard and error.errno in NO_IPV6:
@@ -144,6 +151,33 @@ class Service:
                 sock.close()
             self.keeper.release(endpoint)
 
+    def _make_certifier(self) -> Optional[Certifier]:
+        """What keeps the certificates that come by ACME; None if there are none."""
+        stores = self.prepared.stores
+        if not stores:
+            return None
+        from lwsws.acme.certifier import Certifier
+        from lwsws.server.verify_acme import openssl_tool
+        tool = openssl_tool()
+        if not tool:
+            log.err("acme: certificates need the program openssl, and there is none: install the package "
+                    "openssl. Serving without")
+            return None
+        agent = f"lwsws/{__version__}"
+        return Certifier(self.context, stores, self.prepared.certified, self.keeper, tool, agent,
+                         self._certificates_changed)
+
+    def _certificate_files(self) -> FileKeeper:
+        """Who reads certificates: those that have come by ACME before those in whose place they will be."""
+        if not self.prepared.stores:
+            return self.keeper
+        from lwsws.acme.pending import PendingFiles
+        return PendingFiles(self.keeper, self.prepared.stores)
+
+    def _certificates_changed(self) -> None:
+        if self._watch is not None:
+            self._watch.check_now()
+
     def _status(self, hide_vhosts: bool) -> Dict[str, Any]:
         return report(self.context, self.site, self._started, self.max_connections, self.slot, hide_vhosts)
 
@@ -157,6 +191,8 @@ class Service:
             password_file.refresh()     # as who serves, so that what is wrong with it is said now
         if self._watch is not None:
             self._watch.start()
+        if self._certifier is not None:
+            self._certifier.start()
         for listening in self.site.listening:
             endpoint = listening.endpoint
             if endpoint in self._sockets:
@@ -314,8 +350,9 @@ class Service:
             if self._told_all:
                 self.reactor.stop()
         elif (self.context.onward or self.context.program_counts[1]
-              or self.workers.busy or self.workers.waiting):
-            # Nobody is in a hurry: what a plugin or a program has begun can come to its end.
+              or self.workers.busy or self.workers.waiting
+              or (self._certifier is not None and self._certifier.busy)):
+            # Nobody is in a hurry: what a plugin or a program has begun can come to its end, and an order.
             self.reactor.call_later(JOB_SECONDS, self._end)
         else:
             if self._said >= 0:
@@ -337,6 +374,8 @@ class Service:
         if self._watch is not None:     # there will be no handshakes
             self._watch.close()
             self._watch = None
+        if self._certifier is not None:
+            self._certifier.wind_down()
         for listening in self.site.listening:
             for vhosts in listening.reception.sets:
                 vhosts.answers.forget()     # they promise that the connection goes on
@@ -365,6 +404,8 @@ class Service:
             pool.close()
         if self._watch is not None:
             self._watch.close()
+        if self._certifier is not None:
+            self._certifier.close()
         self.reactor.run_once(0)    # those who were aborted are told, and log what had been sent
         for sockets in self._sockets.values():
             for sock in sockets:
@@ -373,6 +414,8 @@ class Service:
             protocols.destroy()
         for access_log in self.prepared.shared.access_logs.values():
             access_log.close()
+        for store in self.prepared.stores:
+            store.close()
         ended = self.workers.stop(WORKER_SECONDS)
         self.context.end_programs()     # those too that a worker has just started
         return ended

@@ -13,13 +13,14 @@ import os
 import socket
 import stat
 import time
-from typing import Callable, Iterator, List, Optional, Tuple, Union
+from typing import Callable, Collection, Iterator, List, Optional, Set, Tuple, Union
 
 from lwsws import archive
 from lwsws.config.model import Config, Fault, GlobalConfig, MountConfig, VhostConfig
 from lwsws.core.accesslog import STREAMS
 from lwsws.core.options import Options
 from lwsws.net.bind import MAX_SOCKET_PATH, address_family
+from lwsws.server.acme import has_certificates
 from lwsws.server.identity import (
     Identity,
     UnknownIdentity,
@@ -55,12 +56,17 @@ def verify(config: Config) -> List[Fault]:
                        ("sandbox-write", config.globals.sandbox_write)):
         faults += [_fault(config.globals, key, f"there is no {path!r}: it stays closed until the next start")
                    for path in paths if not os.path.exists(path)]
+    coming: Set[str] = set()
+    if has_certificates(config):
+        from lwsws.server.verify_acme import acme_faults, coming_files
+        faults += acme_faults(config, lambda path: obstacle(path, ENTER, reader))
+        coming = coming_files(config)
     for vhost in config.vhosts:
         if not vhost.listen_fd:
             faults += _unix_socket_faults(vhost) if vhost.unix_socket else _interface_faults(vhost)
         faults += _vhost_file_faults(vhost, reader)
         if vhost.host_ssl_cert or vhost.enable_client_ssl:
-            faults += _tls_faults(vhost, config.globals)
+            faults += _tls_faults(vhost, config.globals, coming)
         faults += _protocol_password_faults(vhost, reader)
         for mount in vhost.mounts:
             found = _origin_fault(mount, reader), _password_fault(mount, reader)
@@ -147,14 +153,14 @@ def _vhost_file_faults(vhost: VhostConfig, reader: Optional[Identity]) -> List[F
     return faults
 
 
-def _tls_faults(vhost: VhostConfig, settings: GlobalConfig) -> List[Fault]:
+def _tls_faults(vhost: VhostConfig, settings: GlobalConfig, coming: Collection[str]) -> List[Fault]:
     try:
         # Imported here: a server without TLS needs no OpenSSL.
         from lwsws.server.verify_tls import complaints
     except ImportError as error:
         reason = f"TLS needs Python's ssl module ({error}): on OpenWrt it is the package python3-openssl"
         return [_fault(vhost, "host-ssl-cert" if vhost.host_ssl_cert else "enable-client-ssl", reason, True)]
-    return [_fault(vhost, *complaint) for complaint in complaints(vhost, settings, time.time())]
+    return [_fault(vhost, *complaint) for complaint in complaints(vhost, settings, time.time(), coming)]
 
 
 def _log_obstacle(path: str, user: Optional[Identity]) -> str:

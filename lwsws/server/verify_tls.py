@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Iterator, NamedTuple
+from typing import Collection, Iterator, NamedTuple
 
 from lwsws.config.model import GlobalConfig, VhostConfig
 from lwsws.net.tls import check_tls13_ciphers, try_client_context, try_server_context, unknown_ciphers
@@ -45,10 +45,12 @@ class Complaint(NamedTuple):
     fatal: bool = False
 
 
-def complaints(vhost: VhostConfig, settings: GlobalConfig, now: float) -> Iterator[Complaint]:
-    """All that is wrong with the TLS of `vhost` at `now` (unix seconds)."""
+def complaints(vhost: VhostConfig, settings: GlobalConfig, now: float,
+               coming: Collection[str] = ()) -> Iterator[Complaint]:
+    """All that is wrong with the TLS of `vhost` at `now` (unix seconds); the files that are `coming` by ACME
+    may be missing."""
     if vhost.host_ssl_cert:
-        yield from _server(vhost, settings, now)
+        yield from _server(vhost, settings, now, coming)
         yield from _names_of_ciphers(vhost.ciphers, "ciphers", vhost.tls13_ciphers, "tls13-ciphers")
     if vhost.enable_client_ssl:
         yield from _client(vhost, now)
@@ -56,12 +58,18 @@ def complaints(vhost: VhostConfig, settings: GlobalConfig, now: float) -> Iterat
                                      vhost.client_tls13_ciphers, "client-tls13-ciphers")
 
 
-def _server(vhost: VhostConfig, settings: GlobalConfig, now: float) -> Iterator[Complaint]:
+def _server(vhost: VhostConfig, settings: GlobalConfig, now: float,
+            coming: Collection[str]) -> Iterator[Complaint]:
     tls = server_settings(vhost, settings)
     _, faults = try_server_context(tls)
+    comes = os.path.normpath(tls.certificate) in coming and os.path.normpath(tls.key) in coming
     for fault in faults:
         may_come = fault.is_missing and vhost.ignore_missing_cert
+        if may_come and comes:
+            continue
         hint = ": no TLS here until there is" if may_come else ""
+        if comes and fault.is_missing:
+            hint = ': for it to come by ACME, the vhost needs "ignore-missing-cert": "1"'
         yield Complaint(SERVER_KEYS[fault.part], f"{fault}{hint}", not may_come)
     if any(fault.part in (CERTIFICATE, KEY) for fault in faults):
         return

@@ -126,13 +126,11 @@ def test_certificates_that_may_come_later(builder: Builder) -> None:
 
 
 def test_warnings_name_file_and_line_of_what_comes_later(builder: Builder) -> None:
-    site = builder.site({"mounts": [mount(), mount("/c", "gzip:///x")],
-                         "ws-protocols": [{"lws-acme-client": {}}]})
+    site = builder.site({"mounts": [mount(), mount("/c", "gzip:///x")]})
     where = f"{builder.directory}/etc/conf.d/test:1:"
     assert all(warning.startswith(where) for warning in site.warnings)
     text = "\n".join(site.warnings)
     assert "vhosts[0].mounts[1].origin: gzip:// is not served by this version" in text
-    assert "the protocol 'lws-acme-client' is not offered by this version yet" in text
 
 
 def test_a_configuration_of_what_is_served_warns_of_nothing(builder: Builder) -> None:

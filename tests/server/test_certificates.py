@@ -15,7 +15,6 @@ from lwsws.net.tls_files import TlsError
 from lwsws.server.certificates import (
     DAY,
     MAX_READS,
-    UNSET_CLOCK,
     date_fault,
     expiry_warning,
     file_states,
@@ -24,6 +23,7 @@ from lwsws.server.certificates import (
 )
 from lwsws.server.tls_settings import server_settings
 from lwsws.wire.certificate import Certificate
+from lwsws.wire.dates import UNSET_CLOCK
 from tests.support.certificates import Certificates, Pair, make_certificate
 
 

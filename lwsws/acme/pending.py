@@ -1,0 +1,194 @@
+"""The new certificate of a store: whether it is any good, who reads it, and how it takes the old one's place.
+
+The serving process may not replace the old files.  So there are two ways to the new ones:
+
+    PendingFiles    reads them in place of the old ones, for all vhosts that use these
+    promote()       puts them in their place, at the next start; the old ones stay as <path>.old
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Callable, Dict, Iterable, NamedTuple, Optional
+
+from lwsws.acme.schedule import Held
+from lwsws.acme.settings import AcmeSettings
+from lwsws.acme.store import UPD, Pair, Store
+from lwsws.net.keeper import Keeper
+from lwsws.net.regular_file import FileState
+from lwsws.net.tls import ServerSettings, server_context
+from lwsws.net.tls_files import PemFiles, TlsError, leaf_certificate, leaf_der
+from lwsws.wire.certificate import renewal_identifier
+
+Read = Callable[[str, int], bytes]
+
+OLD = ".old"
+NEW = ".new"
+
+
+def hold(pair: Pair, settings: AcmeSettings) -> Held:
+    """What `pair` is, if certificate and key are whole and belong together; TlsError."""
+    certificate, key = settings.cert_path + UPD, settings.key_path + UPD
+    return held_by(certificate, key, lambda path, most: pair.certificate if path == certificate else pair.key)
+
+
+def held_by(certificate: str, key: str, read: Read) -> Held:
+    """The certificate that `read` finds at that path, if the one at `key` is its key; TlsError."""
+    files = PemFiles(read)
+    server_context(ServerSettings(certificate, key), files)
+    return Held(leaf_certificate(certificate, files), identifier(certificate, files))
+
+
+def identifier(path: str, files: PemFiles) -> str:
+    """What the CA calls the certificate in the file at `path`; "" if it has no name for it.  TlsError."""
+    try:
+        return renewal_identifier(leaf_der(path, files))
+    except ValueError:
+        return ""
+
+
+class Waiting(NamedTuple):
+    """A new certificate that waits, sound and better than the one in its place."""
+
+    pair: Pair
+    held: Held
+
+
+def waiting(store: Store, read: Read) -> Optional[Waiting]:
+    """The new certificate of `store`, None if there is none, or none better than what `read` finds."""
+    try:
+        pair = store.read_pair()
+    except OSError:
+        return None
+    if not pair.certificate or not pair.key:
+        return None
+    try:
+        held = hold(pair, store.settings)
+    except TlsError:
+        return None
+    there = in_place(store.settings, read)
+    if there is not None and _age(there) >= _age(held):
+        return None     # somebody has put a newer one there
+    return Waiting(pair, held)
+
+
+def in_place(settings: AcmeSettings, read: Read) -> Optional[Held]:
+    """The certificate at `cert-path`, None if it is not there, or of no use."""
+    try:
+        return held_by(settings.cert_path, settings.key_path, read)
+    except TlsError:
+        return None
+
+
+def _age(held: Held) -> int:
+    return held.certificate.not_before
+
+
+class PendingFiles:
+    """Reads files as a keeper does, and what waits in place of what is there."""
+
+    def __init__(self, keeper: Keeper, stores: Iterable[Store]) -> None:
+        self.anew = keeper.anew
+        self._keeper = keeper
+        self._stores: Dict[str, Store] = {}
+        for store in stores:
+            self._stores[store.settings.cert_path] = self._stores[store.settings.key_path] = store
+
+    def read(self, path: str, limit: int) -> bytes:
+        """As Keeper.read()."""
+        normal = os.path.normpath(path)
+        store = self._stores.get(normal)
+        found = None if store is None else waiting(store, self._keeper.read)
+        if store is None or found is None:
+            return self._keeper.read(path, limit)
+        return found.pair.certificate if normal == store.settings.cert_path else found.pair.key
+
+    def read_in_place(self, path: str, limit: int) -> bytes:
+        """The same without what waits."""
+        return self._keeper.read(path, limit)
+
+    def state(self, path: str) -> FileState:
+        """As Keeper.state()."""
+        store = self._stores.get(os.path.normpath(path))
+        own = self._keeper.state(path)
+        return own if store is None else own + store.pair_state()
+
+
+# The next start.
+
+
+def promote(store: Store, read: Read) -> str:
+    """Put a certificate that waits in its place; says what was done, "" if nothing.  With the lock.  OSError.
+
+    The key goes first: where the power goes between the two, certificate and key do not belong together, and
+    the next start does it again.
+    """
+    found = waiting(store, read)
+    if found is None:
+        return _why_not(store)
+    settings = store.settings
+    replace(settings.key_path, found.pair.key)
+    replace(settings.cert_path, found.pair.certificate)
+    store.clear_pair()
+    return f"the certificate that came for {settings.name} is in its place now: {settings.cert_path}"
+
+
+def _why_not(store: Store) -> str:
+    """What waits and is of no use, for the log."""
+    pair = store.read_pair()
+    if not pair.certificate and not pair.key:
+        return ""
+    try:
+        hold(pair, store.settings)
+    except TlsError as error:
+        return f"{store.settings.cert_path}{UPD} is not whole, and left alone: {error}"
+    return f"{store.settings.cert_path}{UPD} is not newer than what is there, and left alone"
+
+
+def replace(path: str, data: bytes) -> None:
+    """Let `data` be the file at `path`, at once and for good, with the owner and mode of the one that was
+    there; that stays as `path`.old.  OSError."""
+    path = os.path.realpath(path)   # what a link there leads to is meant
+    new = path + NEW
+    try:
+        os.unlink(new)
+    except FileNotFoundError:
+        pass
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _take_after(fd, path)
+        if os.write(fd, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), new)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    _keep_old(path)
+    os.rename(new, path)
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _take_after(fd: int, path: str) -> None:
+    """Give the new file `fd` the owner and mode of the one at `path`, if there is one."""
+    try:
+        old = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+        os.fchown(fd, old.st_uid, old.st_gid)
+    os.fchmod(fd, old.st_mode & 0o666)
+
+
+def _keep_old(path: str) -> None:
+    try:
+        os.unlink(path + OLD)
+    except FileNotFoundError:
+        pass
+    try:
+        os.link(path, path + OLD)
+    except FileNotFoundError:
+        pass

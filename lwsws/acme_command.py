@@ -1,0 +1,199 @@
+"""`lwsws acme`: what there is of certificates by ACME, and having one renewed now.
+
+Both look at the files of the certificates, so they need the rights of their owner, which is mostly root.  A
+server that runs sees within seconds what is asked of it; nothing else is between the two.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Iterator, List, NamedTuple, Optional, Sequence, TextIO
+
+from lwsws.acme.pending import in_place, waiting
+from lwsws.acme.schedule import ORDER, Held, ends, next_due
+from lwsws.acme.settings import AcmeSettings
+from lwsws.acme.state import MAX_BYTES, State, decode
+from lwsws.acme.store import STATE, UPD, Store, StoreError
+from lwsws.config.loader import load
+from lwsws.net.regular_file import read_regular_file
+from lwsws.net.timers import NEVER
+from lwsws.server.acme import find_certificates
+from lwsws.wire.dates import format_date
+
+USAGE = """\
+usage: lwsws acme DIR status
+       lwsws acme DIR renew-now [NAME]
+
+Looks after the certificates that lws-acme-client gets for the configuration
+in DIR.
+
+  status     say for each certificate until when it is good, when it will be
+             renewed, and how the last try ended
+  renew-now  have the running server renew the certificate of NAME (or all)
+             now, and wait for it
+  -h         print this
+"""
+
+DONE, FAILED, MISUSED = 0, 1, 2
+
+# How long a server may take to notice, and to get a certificate.
+NOTICE_SECONDS = 30.0
+RENEW_SECONDS = 3600.0
+POLL_SECONDS = 0.25
+
+
+def main(arguments: Sequence[str], data_dir: str) -> int:
+    """Run `lwsws acme` with its arguments; returns the exit code.  `data_dir` is what `_lws_ddir_` means."""
+    words = list(arguments)
+    if words[:1] in (["-h"], ["--help"]):
+        _say(USAGE.rstrip())
+        return DONE
+    if not (words[1:] == ["status"] or (words[1:2] == ["renew-now"] and len(words) <= 3)):
+        _say(USAGE.rstrip(), sys.stderr)
+        return MISUSED
+    loaded = load(words[0], data_dir)
+    if loaded.config is None:
+        for fault in loaded.faults:
+            _say(str(fault), sys.stderr)
+        return FAILED
+    asked = [each.settings for each in find_certificates(loaded.config)]
+    if not asked:
+        _say(f"{words[0]} asks for no certificate: there is no sound entry of lws-acme-client", sys.stderr)
+        return FAILED
+    if words[1] == "status":
+        return _status(asked)
+    return _renew(asked, words[2] if len(words) == 3 else "")
+
+
+def _say(text: str, where: Optional[TextIO] = None) -> None:
+    print(text, file=where or sys.stdout, flush=True)
+
+
+# Status.
+
+
+def _status(asked: Sequence[AcmeSettings]) -> int:
+    """Tell of all certificates; FAILED if one is missing, or its last try has failed."""
+    code = DONE
+    now = time.time()
+    for settings in asked:
+        try:
+            found = _look(settings)
+        except (OSError, StoreError) as error:
+            reason = error if isinstance(error, StoreError) else f"{error.strerror}: {error.filename}"
+            _say(f"{settings.name}: {reason}", sys.stderr)
+            code = FAILED
+            continue
+        for line in _lines(settings, found, now):
+            _say(line)
+        if found.held is None or found.state.failures:
+            code = FAILED
+    return code
+
+
+class _Found(NamedTuple):
+    """What there is of one certificate; `is_waiting`: it takes its place with the next start."""
+
+    state: State
+    held: Optional[Held]
+    is_waiting: bool
+
+
+def _look(settings: AcmeSettings) -> _Found:
+    """What there is now; OSError or StoreError if that may not be seen.  Makes no files."""
+    try:
+        state = decode(read_regular_file(settings.cert_path + STATE, MAX_BYTES))
+    except FileNotFoundError:   # no server has had this configuration yet
+        return _Found(State(), in_place(settings, read_regular_file), False)
+    store = Store(settings)
+    try:
+        new = waiting(store, read_regular_file)
+    finally:
+        store.close()
+    return _Found(state, in_place(settings, read_regular_file) if new is None else new.held, new is not None)
+
+
+def _lines(settings: AcmeSettings, found: _Found, now: float) -> Iterator[str]:
+    """What is said of one certificate."""
+    state, held = found.state, found.held
+    yield ", ".join(settings.names)
+    if held is None:
+        yield f"  certificate  there is none yet in {settings.cert_path}"
+    else:
+        until = f"until {format_date(held.certificate.not_after)}, {ends(held.certificate, now)}"
+        yield f"  certificate  {settings.cert_path}{UPD if found.is_waiting else ''}, {until}"
+    if found.is_waiting:
+        yield "               served already; it takes its place with the next start of the server"
+    yield f"  from         {settings.directory_url}, by {settings.challenge}"
+    if state.failures:
+        often = f" ({state.failures} in a row)" if state.failures > 1 else ""
+        yield f"  last try     failed on {format_date(int(state.tried))}{often}: {state.error}"
+    elif state.renewed:
+        yield f"  last try     good on {format_date(int(state.renewed))}"
+    if state.shown is not None:
+        challenge = state.shown.challenge
+        yield f"  now          the CA looks at {challenge.kind} for {challenge.name}"
+    due = next_due(settings, state, held, now)
+    if due.what != ORDER:       # the CA is asked before; as things are now:
+        due = next_due(settings, state._replace(window_of=held.identifier if held else "", ask_at=NEVER),
+                       held, now)
+    when = "now" if due.at <= now else f"on {format_date(int(due.at))}"
+    yield f"  next try     {when}: {due.why}" if held is None or state.failures else f"  renewal      {when}"
+
+
+# Renewing.
+
+
+def _renew(asked: Sequence[AcmeSettings], name: str) -> int:
+    """Ask for the renewal of the certificate of `name`, or all ("")."""
+    chosen = [settings for settings in asked if not name or name in settings.names]
+    if not chosen:
+        _say(f"no certificate is for {name}: there is {'; '.join(', '.join(each.names) for each in asked)}",
+             sys.stderr)
+        return FAILED
+    codes: List[int] = []
+    for settings in chosen:
+        try:
+            store = Store(settings)
+        except StoreError as error:
+            _say(f"{settings.name}: {error}", sys.stderr)
+            codes.append(FAILED)
+            continue
+        try:
+            codes.append(_renew_one(store))
+        except StoreError as error:
+            _say(f"{settings.name}: {error}", sys.stderr)
+            codes.append(FAILED)
+        finally:
+            store.close()
+    return max(codes)
+
+
+def _renew_one(store: Store) -> int:
+    name, began = store.settings.name, time.time()
+    is_asked = False
+    while True:
+        state, waited = store.read_state(), time.time() - began
+        if is_asked and not state.renew_now:
+            if state.failures:
+                _say(f"{name}: {state.error}", sys.stderr)
+                return FAILED
+            _say(f"{name}: renewed")
+            return DONE
+        is_free = store.lock()
+        if is_free and not is_asked:
+            # With the lock, and as it is then.
+            store.write_state(store.read_state()._replace(renew_now=True))
+            _say(f"{name}: asked for; waiting for the server")
+            is_asked = True
+        if is_free:
+            store.unlock()
+            if waited > NOTICE_SECONDS:
+                _say(f"{name}: no server has begun within {NOTICE_SECONDS:.0f} s: is it running, with this "
+                     "configuration? It will when it starts", sys.stderr)
+                return FAILED
+        elif waited > RENEW_SECONDS:
+            _say(f"{name}: not done within an hour: the log of the server says more", sys.stderr)
+            return FAILED
+        time.sleep(POLL_SECONDS)

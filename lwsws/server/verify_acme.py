@@ -1,0 +1,89 @@
+"""The checks of what `lws-acme-client` needs of the system: directories, the openssl program, hooks.
+
+A part of server/verify.py.  None of it is fatal: without its certificate a vhost is served as it can be.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, Iterator, List, Set
+
+from lwsws.acme.settings import AcmeSettings
+from lwsws.config.model import Config, Fault
+from lwsws.net.openssl import DEFAULT_PATH, find_openssl
+from lwsws.server.acme import Asked, asked_twice, find_certificates
+
+# Why the server's user may not run the program at a path; "" if he may.
+CannotRun = Callable[[str], str]
+
+
+def acme_faults(config: Config, cannot_run: CannotRun) -> Iterator[Fault]:
+    """All that keeps certificates from coming, as far as one can see."""
+    asked = find_certificates(config)
+    if asked and not openssl_tool():
+        yield _fault(asked[0], "", "certificates need the program openssl, and there is none: install the "
+                                   "package openssl")
+    for each in asked:
+        settings = each.settings
+        for option, path in (("auth-path", settings.auth_path), ("cert-path", settings.cert_path),
+                             ("key-path", settings.key_path)):
+            reason = _no_place(path)
+            if reason:
+                yield _fault(each, option, f"{reason}. There will be no certificate for {settings.name}")
+        if settings.ca_file and not os.path.isfile(settings.ca_file):
+            yield _fault(each, "ca-file", f"there is no file {settings.ca_file!r}")
+        if settings.dns_hook:
+            reason = _no_hook(settings.dns_hook, cannot_run)
+            if reason:
+                yield _fault(each, "dns-hook", reason)
+        if not _is_used(config, settings):
+            reason = 'no vhost has this as "host-ssl-cert", and "key-path" as "host-ssl-key"'
+            yield _fault(each, "cert-path", f"{reason}: nothing is served with it")
+    for each in asked_twice(config):
+        reason = f"another entry has {each.settings.cert_path!r} as well, and this one is left out"
+        yield _fault(each, "cert-path", reason)
+
+
+def openssl_tool() -> str:
+    """The openssl program, "" if there is none."""
+    return find_openssl(os.environ.get("PATH", "")) or find_openssl(DEFAULT_PATH)
+
+
+def coming_files(config: Config) -> Set[str]:
+    """The certificates and keys that come by ACME, so that they may be missing now."""
+    files: List[str] = []
+    for each in find_certificates(config):
+        files += [each.settings.cert_path, each.settings.key_path]
+    return set(files)
+
+
+def _fault(each: Asked, option: str, reason: str) -> Fault:
+    return Fault(each.where, f"{each.path}.{option}" if option else each.path, reason, False)
+
+
+def _no_place(path: str) -> str:
+    """Why the file at `path` cannot be kept there; "" if it can."""
+    from lwsws.acme.store import check_directory
+    directory = os.path.dirname(path)
+    try:
+        check_directory(directory)
+    except FileNotFoundError:
+        return f"there is no directory {directory!r}: mkdir -m 700 it"
+    except OSError as error:
+        return str(error.strerror or error)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"we may not write to the directory {directory!r}"
+    return ""
+
+
+def _no_hook(path: str, cannot_run: CannotRun) -> str:
+    if not os.path.isfile(path):
+        return f"there is no file {path!r}"
+    if not os.stat(path).st_mode & 0o111:
+        return f"{path!r} is no program: chmod +x it"
+    return cannot_run(path)
+
+
+def _is_used(config: Config, settings: AcmeSettings) -> bool:
+    return any(os.path.normpath(vhost.host_ssl_cert) == settings.cert_path
+               and os.path.normpath(vhost.host_ssl_key) == settings.key_path for vhost in config.vhosts)
