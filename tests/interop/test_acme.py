@@ -29,25 +29,23 @@ def folder() -> Iterator[Path]:
         yield path
 
 
-class PortedPebble(Pebble):
-    """A pebble that looks at two free ports."""
-
-    def __init__(self, folder: Path, **keys: Any) -> None:
-        self.ports = free_ports(2)
-        super().__init__(folder / "pebble", http_port=self.ports[0], tls_port=self.ports[1], **keys)
+def start_ca(folder: Path, **keys: Any) -> Pebble:
+    """A CA, to be used in `with`, that looks at two free ports."""
+    http_port, tls_port = free_ports(2)
+    return Pebble(folder / "pebble", http_port=http_port, tls_port=tls_port, **keys)
 
 
-def make(folder: Path, ca: PortedPebble, challenge: str = "http-01", **options: str) -> AcmeSite:
+def make(folder: Path, ca: Pebble, challenge: str = "http-01", **options: str) -> AcmeSite:
     """A site that asks `ca`, which looks where the site listens."""
     site = AcmeSite(folder / "site", ca.directory_url, ca.ca_file, challenge=challenge, **options)
-    site.http_port, site.tls_port = ca.ports
+    site.http_port, site.tls_port = ca.http_port, ca.tls_port
     return site
 
 
 @pytest.mark.parametrize("challenge", ["http-01", "tls-alpn-01", "dns-01"])
 def test_the_first_certificate(folder: Path, challenge: str) -> None:
     """For two names, by two processes that have given up root, while the files are root's alone."""
-    with PortedPebble(folder, authz_reuse=0) as ca:
+    with start_ca(folder, authz_reuse=0) as ca:
         site = make(folder, ca, challenge)
         site.settings["count_processes"] = 2
         if challenge == "dns-01":
@@ -80,7 +78,7 @@ def test_the_first_certificate(folder: Path, challenge: str) -> None:
 
 def test_a_wildcard_by_dns_01(folder: Path) -> None:
     """The name and the wildcard above it share one TXT record, which the hook can only set or clear."""
-    with PortedPebble(folder, authz_reuse=0) as ca:
+    with start_ca(folder, authz_reuse=0) as ca:
         ca.directory.chmod(0o777)
         site = make(folder, ca, "dns-01", dns_hook=str(ca.hook_script(folder / "hook")),
                     common_name="*.w.test", alt_names="w.test")
@@ -91,7 +89,7 @@ def test_a_wildcard_by_dns_01(folder: Path) -> None:
 
 def test_an_external_account(folder: Path) -> None:
     """A CA that knows its customers: without the two options it says so, with them it gives a certificate."""
-    with PortedPebble(folder, eab=(KID, SECRET)) as ca:
+    with start_ca(folder, eab=(KID, SECRET)) as ca:
         site = make(folder, ca)
         with site.server() as server:
             server.wait_for("eab-kid")
@@ -105,7 +103,7 @@ def test_an_external_account(folder: Path) -> None:
 
 def test_a_ca_that_is_down(folder: Path) -> None:
     """The site is served with a placeholder, and gets its certificate once the CA is back."""
-    with PortedPebble(folder) as ca:
+    with start_ca(folder) as ca:
         site = make(folder, ca)
         ca.stop()
         with site.server() as server:
@@ -122,7 +120,7 @@ def test_a_ca_that_is_down(folder: Path) -> None:
 
 def test_challenges_come_before_all_else(folder: Path) -> None:
     """What is no challenge gets what the mount below it says."""
-    with PortedPebble(folder) as ca:
+    with start_ca(folder) as ca:
         site = make(folder, ca)
         with site.server() as server:
             site.wait_for_certificate(server)
@@ -133,7 +131,7 @@ def test_challenges_come_before_all_else(folder: Path) -> None:
 def test_an_invalid_order(folder: Path) -> None:
     """The CA looks elsewhere: why there is no certificate stands in the log, the next try is in an hour, and
     neither a reload nor a restart makes it sooner."""
-    with PortedPebble(folder, authz_reuse=0) as ca:
+    with start_ca(folder, authz_reuse=0) as ca:
         site = make(folder, ca)
         site.http_port, = free_ports(1)
         with site.server() as server:
@@ -155,7 +153,7 @@ def test_an_invalid_order(folder: Path) -> None:
 
 def test_a_reload_while_an_order_is_under_way(folder: Path) -> None:
     """The process that has begun goes on to the end, the new one answers the CA and serves what comes."""
-    with PortedPebble(folder, authz_reuse=0, va_sleep=2) as ca:
+    with start_ca(folder, authz_reuse=0, va_sleep=2) as ca:
         site = make(folder, ca)
         with site.server() as server:
             wait_until(lambda: site.state().shown, "a challenge", 30)
@@ -169,7 +167,7 @@ def test_a_reload_while_an_order_is_under_way(folder: Path) -> None:
 
 def test_vhosts_that_share_the_files(folder: Path) -> None:
     """They get the certificate as well, whether they ask for one or not."""
-    with PortedPebble(folder) as ca:
+    with start_ca(folder) as ca:
         site = make(folder, ca)
         (other,) = free_ports(1)
         site.more = [site.tls_vhost("b.test"), site.tls_vhost("c.test", other)]
@@ -182,7 +180,7 @@ def test_vhosts_that_share_the_files(folder: Path) -> None:
 
 def test_a_torn_certificate_is_left_alone(folder: Path) -> None:
     """Cut short by a power failure, as it might be: the one that is there goes on."""
-    with PortedPebble(folder) as ca:
+    with start_ca(folder) as ca:
         site = make(folder, ca)
         with site.server() as server:
             site.wait_for_certificate(server)
@@ -201,7 +199,7 @@ def test_a_torn_certificate_is_left_alone(folder: Path) -> None:
 
 def test_files_that_cannot_be_written(folder: Path) -> None:
     """The log says which, and all else is served."""
-    with PortedPebble(folder) as ca:
+    with start_ca(folder) as ca:
         site = make(folder, ca)
         site.private.chmod(0o777)
         with site.server() as server:

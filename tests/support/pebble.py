@@ -82,6 +82,7 @@ class Pebble:
     ) -> None:
         self._programs = {name: need(name) for name in ("pebble", "pebble-challtestsrv")}
         self.directory = directory
+        self.http_port, self.tls_port = http_port, tls_port
         directory.mkdir(parents=True, exist_ok=True)
         self._port, self._management, self._dns, dns_management = free_ports(4)
         self.directory_url = f"https://127.0.0.1:{self._port}/dir"
