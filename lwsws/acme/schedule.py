@@ -59,6 +59,8 @@ def next_due(settings: AcmeSettings, state: State, held: Optional[Held], now: fl
     missing = missing_names(settings, held)
     if missing:
         return Due(ORDER, max(again, now), f"the certificate is not for {', '.join(missing[:5])}")
+    if state.directory and state.directory != settings.directory_url:
+        return Due(ORDER, max(again, now), "the certificate is from another directory")
     # A window is of use only for the certificate that it is about.
     is_told = bool(held.identifier) and state.window_of == held.identifier and state.window_end > 0
     at = _in_window(state, held) if is_told else usual_time(settings, held)
@@ -115,7 +117,7 @@ def after_failure(state: State, settings: AcmeSettings, error: str, now: float, 
 
 def after_success(state: State, settings: AcmeSettings, now: float) -> State:
     """The state after a certificate has come."""
-    return State(mark=settings.mark, tried=now, renewed=now)
+    return State(mark=settings.mark, tried=now, renewed=now, directory=settings.directory_url)
 
 
 def after_asking(state: State, identifier: str, renewal: Optional[Renewal], now: float) -> State:

@@ -26,8 +26,8 @@ class Shown(NamedTuple):
 
 class State(NamedTuple):
     """`mark` is that of the settings that the next fields are about: `failures` in a row, the last with
-    `error` at `tried`, and not before `next_try` again.  `renewed` is when the last certificate came,
-    `renew_now` what an administrator wants.  `window_of` identifies the certificate of which the CA says that
+    `error` at `tried`, and not before `next_try` again.  `renewed` is when the last certificate came, from
+    `directory`; `renew_now` is what an administrator wants.  `window_of` identifies the certificate of which the CA says that
     it be renewed between `window_start` and `window_end` (0: it does not say), to be asked again at `ask_at`.
     """
 
@@ -37,6 +37,7 @@ class State(NamedTuple):
     tried: float = 0.0
     next_try: float = 0.0
     renewed: float = 0.0
+    directory: str = ""
     renew_now: bool = False
     window_of: str = ""
     window_start: float = 0.0

@@ -223,7 +223,8 @@ VHOST: Topics = (
             "Refuse clients without a certificate signed by `host-ssl-ca`, during the handshake.", '"1"',
             differs="The original let any certificate pass, whoever signed it."),
         Key("ignore-missing-cert", BOOL, False,
-            "Start although one of these files is missing; TLS begins when it is there.", '"1"',
+            "Start although one of these files is missing; TLS begins when it is there, and with "
+            "`lws-acme-client`, which gets it, at once with a placeholder.", '"1"',
             differs="The other vhosts are served then; in the original they were not."),
         Key("ciphers", TEXT, "", "Ciphers for TLS 1.2, as OpenSSL lists them.", '"ECDHE+AESGCM"',
             default_text="those with forward secrecy and AES-GCM or ChaCha20"),

@@ -12,13 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Tuple
 
 from lwsws import log
-from lwsws.acme.settings import AcmeSettings, read_settings
 from lwsws.config.model import Config, Position, VhostConfig
 from lwsws.core.options import OptionError, Options
 from lwsws.net.keeper import READ, Keeper
-from lwsws.wire.acme import HTTP_01
 
 if TYPE_CHECKING:
+    from lwsws.acme.settings import AcmeSettings
     from lwsws.acme.store import Store
 
 ACME_CLIENT = "lws-acme-client"
@@ -52,6 +51,8 @@ def asked_twice(config: Config) -> List[Asked]:
 
 def _entries(config: Config) -> Iterator[Asked]:
     """All entries with sound options; each vhost has one at most."""
+    # Imported here, as all of ACME: most servers have no use for it.
+    from lwsws.acme.settings import read_settings
     for vhost in config.vhosts:
         for entry in vhost.ws_protocols:
             if entry.name != ACME_CLIENT:
@@ -82,7 +83,7 @@ def with_challenge_port(config: Config, asked: List[Asked]) -> Tuple[Config, Tup
     added: List[VhostConfig] = []
     for each in asked:
         vhost = each.vhost
-        if each.settings.challenge == HTTP_01 and not (vhost.unix_socket or vhost.listen_fd):
+        if each.settings.challenge == "http-01" and not (vhost.unix_socket or vhost.listen_fd):
             added.append(VhostConfig(each.settings.name, HTTP_PORT, vhost.interface, noipv6=vhost.noipv6,
                                      ipv6only=vhost.ipv6only, where=each.where, path=each.path))
     return config._replace(vhosts=(*config.vhosts, *added)), tuple(added)
@@ -93,7 +94,6 @@ def with_challenge_port(config: Config, asked: List[Asked]) -> Tuple[Config, Tup
 
 def open_certificates(asked: List[Asked], keeper: Keeper) -> List[Store]:
     """The files of those whose files can be had; why others cannot goes to the log."""
-    # Imported here: this loads OpenSSL.
     from lwsws.acme.store import Store, StoreError
     stores = []
     for each in asked:
