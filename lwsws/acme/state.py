@@ -27,8 +27,9 @@ class Shown(NamedTuple):
 class State(NamedTuple):
     """`mark` is that of the settings that the next fields are about: `failures` in a row, the last with
     `error` at `tried`, and not before `next_try` again.  `renewed` is when the last certificate came, from
-    `directory`; `renew_now` is what an administrator wants.  `window_of` identifies the certificate of which the CA says that
-    it be renewed between `window_start` and `window_end` (0: it does not say), to be asked again at `ask_at`.
+    `directory`; `renew_now` is what an administrator wants.  `window_of` identifies the certificate of which
+    the CA says that it be renewed between `window_start` and `window_end` (0: it does not say), to be asked
+    again at `ask_at`.
     """
 
     mark: str = ""

@@ -118,8 +118,8 @@ BUNDLED_OPTIONS = """
 | `lws-echo` | | none |
 | `raw-proxy` | `onward` | who takes over: `ipv4:address:port`, `ipv6:[address]:port`, `unix:/path` |
 | `raw-test` | | none |
-| `lws-acme-client` | `directory-url`, `common-name`, `email`, `auth-path`, `cert-path`, `key-path` | a certificate from \
-an ACME server: see [acme.md](acme.md), also for those that are not needed |
+| `lws-acme-client` | `auth-path`, `cert-path`, `key-path`, `directory-url`, `common-name`, `email` \
+| a certificate from an ACME server: see [acme.md](acme.md), also for those that are not needed |
 | `wsgi` | `threads` | requests of the vhost that applications answer at once; default 8 |
 | | | what it runs says the `pmo` of the mount: `app`, `path`, `chdir`, `timeout`, see [wsgi.md](wsgi.md) |
 """

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.acme_site import NAMES, AcmeSite, ask
 from tests.support.pebble import Pebble
-from tests.support.server import free_ports
+from tests.support.programs import give_up
+from tests.support.server import free_ports, is_free
 from tests.support.waiting import wait_until
 
 # What the log says of each order.
@@ -44,13 +45,14 @@ def make(folder: Path, ca: Pebble, challenge: str = "http-01", **options: str) -
 
 @pytest.mark.parametrize("challenge", ["http-01", "tls-alpn-01", "dns-01"])
 def test_the_first_certificate(folder: Path, challenge: str) -> None:
-    """For two names, by two processes that have given up root, while the files are root's alone."""
+    """For two names, by two processes in a sandbox that have given up root, while the files are root's."""
     with start_ca(folder, authz_reuse=0) as ca:
         site = make(folder, ca, challenge)
-        site.settings["count_processes"] = 2
+        site.settings.update(count_processes=2, sandbox="1")
         if challenge == "dns-01":
             ca.directory.chmod(0o777)
             site.change(dns_hook=str(ca.hook_script(folder / "hook")))
+            site.settings["sandbox_write"] = [str(ca.directory)]
         with site.server() as server:
             site.wait_for_certificate(server)
             wait_until(lambda: server.log().count("get the new certificate") == 2, "both processes have it")
@@ -85,6 +87,24 @@ def test_a_wildcard_by_dns_01(folder: Path) -> None:
         with site.server() as server:
             site.wait_for_certificate(server)
             assert set(site.served("a.test").names) == {"*.w.test", "w.test"}
+
+
+def test_port_80_is_opened_for_challenges_alone(folder: Path) -> None:
+    """Where no vhost listens there, and we may."""
+    if os.getuid() != 0:
+        give_up("port 80 needs root")
+    wait_until(lambda: is_free(80), "port 80 to be free", 60)
+    with Pebble(folder / "pebble", http_port=80) as ca:
+        site = AcmeSite(folder / "site", ca.directory_url, ca.ca_file)
+        with site.server() as server:
+            site.wait_for_certificate(server)
+            assert site.served().names == NAMES
+            assert b" 404 " in ask(80, "/", "a.test")
+            # A reload that has a vhost there takes it over.
+            site.http_port = 80
+            site.configure()
+            server.reload()
+            wait_until(lambda: b" 401 " in ask(80, "/", "a.test"), "the new vhost")
 
 
 def test_an_external_account(folder: Path) -> None:
