@@ -59,8 +59,8 @@ def main(arguments: Sequence[str], data_dir: str) -> int:
         return FAILED
     asked = [each.settings for each in find_certificates(loaded.config)]
     if not asked:
-        _say(f"{words[0]} asks for no certificate: there is no sound entry of lws-acme-client (`lwsws -t` says "
-             "more)", sys.stderr)
+        _say(f"{words[0]} asks for no certificate: there is no sound entry of lws-acme-client (`lwsws -t` "
+             "says more)", sys.stderr)
         return FAILED
     if words[1] == "status":
         return _status(asked)
