@@ -16,6 +16,7 @@ from lwsws.acme.settings import AcmeSettings
 from lwsws.acme.state import MAX_BYTES, State, decode
 from lwsws.acme.store import STATE, UPD, Store, StoreError
 from lwsws.config.loader import load
+from lwsws.net.keeper import OwnKeeper
 from lwsws.net.regular_file import read_regular_file
 from lwsws.net.timers import NEVER
 from lwsws.server.acme import find_certificates
@@ -109,7 +110,7 @@ def _look(settings: AcmeSettings) -> _Found:
         return _Found(State(), in_place(settings, read_regular_file), False)
     store = Store(settings)
     try:
-        new = waiting(store, read_regular_file)
+        new = waiting(store, OwnKeeper())
     finally:
         store.close()
     return _Found(state, in_place(settings, read_regular_file) if new is None else new.held, new is not None)

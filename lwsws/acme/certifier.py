@@ -11,14 +11,15 @@ An order that is under way when a newer process takes over goes on to its end.
 from __future__ import annotations
 
 import os
-from typing import Callable, List, Optional, Sequence
+from collections import deque
+from typing import Callable, Deque, Optional, Sequence
 
 from lwsws import log
 from lwsws.acme.attempt import Attempt
 from lwsws.acme.conversation import Conversation, Means
 from lwsws.acme.exhibit import Cancellable, Exhibit
 from lwsws.acme.pending import PendingFiles, in_place, promote
-from lwsws.acme.placeholder import Placeholder
+from lwsws.acme.placeholder import Placeholders
 from lwsws.acme.schedule import (
     ASK,
     Due,
@@ -48,6 +49,8 @@ from lwsws.wire.dates import UNSET_CLOCK, format_date
 LOOK_SECONDS = 2.0
 # And what they say is thought over anew, if they have not changed.
 THINK_SECONDS = HOUR
+# Thinking of one takes some milliseconds where its files have changed.
+AT_A_TIME = 4
 
 
 class _Managed:
@@ -86,7 +89,8 @@ class Certifier:
         self._running: Optional[Cancellable] = None
         self._working: Optional[_Managed] = None
         self._timer: Optional[Timer] = None
-        self._placeholders: List[Placeholder] = []
+        self._placeholders: Optional[Placeholders] = None
+        self._to_think_of: Deque[_Managed] = deque()    # in the look that is under way
         self._has_said_clock = False
 
     @property
@@ -96,11 +100,9 @@ class Certifier:
 
     def start(self) -> None:
         """Look from now on."""
-        for managed in self._managed:
-            waiting = [tls for tls in managed.targets if tls.context is None]
-            if waiting:
-                self._placeholders.append(Placeholder(self._reactor, self._openssl, self._files,
-                                                      managed.store.settings.names, waiting))
+        without = [(managed.store.settings.names, [tls for tls in managed.targets if tls.context is None])
+                   for managed in self._managed]
+        self._placeholders = Placeholders(self._reactor, self._openssl, self._files, without)
         self._timer = self._reactor.call_later(0, self._look)
 
     def wind_down(self) -> None:
@@ -108,8 +110,9 @@ class Certifier:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for placeholder in self._placeholders:
-            placeholder.close()
+        self._to_think_of.clear()
+        if self._placeholders is not None:
+            self._placeholders.close()
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -136,9 +139,21 @@ class Certifier:
             managed.pair = pair
         if is_new:
             self._changed()
-        for managed in self._managed:
-            if self._working is None and self._is_due(managed):
+        if not self._to_think_of:
+            self._to_think_of.extend(self._managed)
+            self._think_on()
+
+    def _think_on(self) -> None:
+        """Go on with the look that is under way, for a few in each pass of the reactor, up to one of which
+        something is due; when that is done, with those behind it."""
+        for _ in range(AT_A_TIME):
+            if self._working is not None or not self._to_think_of:
+                return
+            managed = self._to_think_of.popleft()
+            if self._is_due(managed):
                 self._begin(managed)
+        if self._to_think_of:
+            self._reactor.call_soon(self._think_on)
 
     # What is due.
 
@@ -209,7 +224,7 @@ class Certifier:
         self._write(managed, after_success(store.read_state(), store.settings, now))
         try:
             # Where we may, at once.
-            promote(store, self._files.read_in_place)
+            promote(store, self._files.placed)
             place = f"in {store.settings.cert_path}"
         except (OSError, StoreError):
             place = f"in {store.settings.cert_path}{UPD} until the next start"
@@ -262,6 +277,8 @@ class Certifier:
         self._running = self._working = None
         managed.thought_at = -NEVER     # think anew
         managed.store.unlock()
+        if self._to_think_of:
+            self._reactor.call_soon(self._think_on)
 
 
 def _uses(tls: ServerTls, store: Store) -> bool:

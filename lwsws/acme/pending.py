@@ -15,8 +15,8 @@ from typing import Callable, Dict, Iterable, NamedTuple, Optional
 from lwsws.acme.schedule import Held
 from lwsws.acme.settings import AcmeSettings
 from lwsws.acme.store import UPD, Pair, Store
-from lwsws.net.keeper import Keeper
-from lwsws.net.regular_file import FileState
+from lwsws.net.keeper import FileKeeper
+from lwsws.net.regular_file import FileState, changed_at
 from lwsws.net.tls import ServerSettings, server_context
 from lwsws.net.tls_files import PemFiles, TlsError, leaf_certificate, leaf_der
 from lwsws.wire.certificate import renewal_identifier
@@ -55,8 +55,9 @@ class Waiting(NamedTuple):
     held: Held
 
 
-def waiting(store: Store, read: Read) -> Optional[Waiting]:
-    """The new certificate of `store`, None if there is none, or none better than what `read` finds."""
+def waiting(store: Store, keeper: FileKeeper) -> Optional[Waiting]:
+    """The new certificate of `store`, None if there is none, or `keeper` finds one that was put in its place
+    later, by somebody else."""
     try:
         pair = store.read_pair()
     except OSError:
@@ -67,9 +68,11 @@ def waiting(store: Store, read: Read) -> Optional[Waiting]:
         held = hold(pair, store.settings)
     except TlsError:
         return None
-    there = in_place(store.settings, read)
-    if there is not None and _age(there) >= _age(held):
-        return None     # somebody has put a newer one there
+    settings = store.settings
+    changed = max(changed_at(keeper.state(path)) for path in (settings.cert_path, settings.key_path))
+    # By the files: the dates in certificates of different CAs say nothing of which came first.
+    if changed > store.pair_changed_at() and in_place(settings, keeper.read) is not None:
+        return None
     return Waiting(pair, held)
 
 
@@ -81,16 +84,12 @@ def in_place(settings: AcmeSettings, read: Read) -> Optional[Held]:
         return None
 
 
-def _age(held: Held) -> int:
-    return held.certificate.not_before
-
-
 class PendingFiles:
     """Reads files as a keeper does, and what waits in place of what is there."""
 
-    def __init__(self, keeper: Keeper, stores: Iterable[Store]) -> None:
+    def __init__(self, keeper: FileKeeper, stores: Iterable[Store]) -> None:
         self.anew = keeper.anew
-        self._keeper = keeper
+        self.placed = keeper    # what is there
         self._stores: Dict[str, Store] = {}
         for store in stores:
             self._stores[store.settings.cert_path] = self._stores[store.settings.key_path] = store
@@ -99,32 +98,30 @@ class PendingFiles:
         """As Keeper.read()."""
         normal = os.path.normpath(path)
         store = self._stores.get(normal)
-        found = None if store is None else waiting(store, self._keeper.read)
+        found = None if store is None else waiting(store, self.placed)
         if store is None or found is None:
-            return self._keeper.read(path, limit)
+            return self.placed.read(path, limit)
         return found.pair.certificate if normal == store.settings.cert_path else found.pair.key
-
-    def read_in_place(self, path: str, limit: int) -> bytes:
-        """The same without what waits."""
-        return self._keeper.read(path, limit)
 
     def state(self, path: str) -> FileState:
         """As Keeper.state()."""
         store = self._stores.get(os.path.normpath(path))
-        own = self._keeper.state(path)
+        own = self.placed.state(path)
         return own if store is None else own + store.pair_state()
 
 
 # The next start.
 
 
-def promote(store: Store, read: Read) -> str:
-    """Put a certificate that waits in its place; says what was done, "" if nothing.  With the lock.  OSError.
+def promote(store: Store, keeper: FileKeeper) -> str:
+    """Put a certificate that waits in its place; says what was done, "" if nothing.  With the lock.
+
+    OSError, StoreError; nothing was changed then, unless it is the disk that is full or broken.
 
     The key goes first: where the power goes between the two, certificate and key do not belong together, and
     the next start does it again.
     """
-    found = waiting(store, read)
+    found = waiting(store, keeper)
     if found is None:
         return _why_not(store)
     settings = store.settings
@@ -143,7 +140,7 @@ def _why_not(store: Store) -> str:
         hold(pair, store.settings)
     except TlsError as error:
         return f"{store.settings.cert_path}{UPD} is not whole, and left alone: {error}"
-    return f"{store.settings.cert_path}{UPD} is not newer than what is there, and left alone"
+    return f"{store.settings.cert_path}{UPD} is older than what is there, and left alone"
 
 
 def replace(path: str, data: bytes) -> None:

@@ -6,7 +6,7 @@ memory only, and made anew before it ends, for as long as no real one comes.
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Tuple
 
 from lwsws import log
 from lwsws.acme.exhibit import Cancellable
@@ -16,22 +16,32 @@ from lwsws.net.reactor import Reactor
 from lwsws.net.tls import ServerTls, server_context
 from lwsws.net.tls_files import PemFiles, TlsError
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    Contexts = Dict[ServerTls, Optional[SSLContext]]
+
 DAYS = 7
 ANEW_SECONDS = (DAYS - 1) * 24 * 3600.0
 
 
-class Placeholder:
-    """The placeholder of some vhosts that share their files, until close()."""
+# The names of a certificate, and the vhosts that wait for it.
+Group = Tuple[Sequence[str], Sequence[ServerTls]]
 
-    def __init__(self, reactor: Reactor, openssl: Openssl, files: PendingFiles, names: Sequence[str],
-                 vhosts: Sequence[ServerTls]) -> None:
+
+class Placeholders:
+    """The placeholders of vhosts that have no certificate, until close(); they are made one after the other."""
+
+    def __init__(self, reactor: Reactor, openssl: Openssl, files: PendingFiles,
+                 groups: Sequence[Group]) -> None:
         """`files` has what else the vhosts need."""
         self._reactor = reactor
         self._openssl = openssl
         self._files = files
-        self._names = names
-        self._vhosts = [(tls, tls.context) for tls in vhosts]
-        self._running: Optional[Cancellable] = reactor.call_later(0, self._begin)
+        # Each vhost with the context that it has now: if that changes, it has got a real one.
+        self._groups = [(names, {tls: tls.context for tls in vhosts}) for names, vhosts in groups if vhosts]
+        self._left = list(self._groups)
+        self._running: Optional[Cancellable] = reactor.call_later(0, self._next)
 
     def close(self) -> None:
         """Make none any more."""
@@ -39,43 +49,54 @@ class Placeholder:
             self._running.cancel()
             self._running = None
 
-    def _begin(self) -> None:
-        # Those that have got a real one meanwhile need none any more.
-        self._vhosts = [(tls, ours) for tls, ours in self._vhosts if tls.context is ours]
-        self._running = self._openssl.new_key(self._key_made) if self._vhosts else None
-
-    def _key_made(self, key: Optional[bytes], reason: str) -> None:
-        if key is None:
-            self._fail(reason)
-            return
-        pem = key
-        self._running = self._openssl.self_signed(
-            pem, self._names, DAYS, lambda certificate, reason: self._made(pem, certificate, reason))
-
-    def _made(self, key: bytes, certificate: Optional[bytes], reason: str) -> None:
-        if certificate is None:
-            self._fail(reason)
-            return
-        pem = certificate
-        made = []
-        for tls, ours in self._vhosts:
-            own = {tls.settings.certificate: pem, tls.settings.key: key}
-
-            def read(path: str, most: int, own: Dict[str, bytes] = own) -> bytes:
-                return own[path] if path in own else self._files.read(path, most)
-
-            if tls.context is not ours:
-                continue
-            try:
-                tls.context = server_context(tls.settings, PemFiles(read))
-            except TlsError as error:
-                log.err(f"TLS of {tls.name}: no placeholder: {error}")
-                continue
-            made.append((tls, tls.context))
-            log.notice(f"TLS of {tls.name}: a placeholder until there is a certificate")
-        self._vhosts = list(made)
-        self._running = self._reactor.call_later(ANEW_SECONDS, self._begin)
-
-    def _fail(self, reason: str) -> None:
+    def _next(self) -> None:
+        """Make that of the next group; after the last one wait until they have to be made anew."""
         self._running = None
-        log.err(f"acme: {self._names[0]}: no placeholder: {reason}")
+        while self._left:
+            names, vhosts = self._left.pop(0)
+            waiting = [tls for tls, ours in vhosts.items() if tls.context is ours]
+            if waiting:
+                self._make(names, waiting, vhosts)
+                return
+        self._left = list(self._groups)
+        self._running = self._reactor.call_later(ANEW_SECONDS, self._next)
+
+    def _make(self, names: Sequence[str], waiting: Sequence[ServerTls], vhosts: Contexts) -> None:
+        def key_made(key: Optional[bytes], reason: str) -> None:
+            if key is None:
+                self._fail(names, reason)
+                return
+            pem = key
+            self._running = self._openssl.self_signed(
+                pem, names, DAYS, lambda certificate, reason: made(pem, certificate, reason))
+
+        def made(key: bytes, certificate: Optional[bytes], reason: str) -> None:
+            if certificate is None:
+                self._fail(names, reason)
+                return
+            for tls in waiting:
+                if tls.context is vhosts[tls]:
+                    self._put_in_force(tls, certificate, key)
+                    vhosts[tls] = tls.context
+            self._next()
+
+        self._running = self._openssl.new_key(key_made)
+
+    def _put_in_force(self, tls: ServerTls, certificate: bytes, key: bytes) -> None:
+        own = {tls.settings.certificate: certificate, tls.settings.key: key}
+        is_first = tls.context is None
+
+        def read(path: str, most: int) -> bytes:
+            return own[path] if path in own else self._files.read(path, most)
+
+        try:
+            tls.context = server_context(tls.settings, PemFiles(read))
+        except TlsError as error:
+            log.err(f"TLS of {tls.name}: no placeholder: {error}")
+            return
+        if is_first:
+            log.notice(f"TLS of {tls.name}: a placeholder until there is a certificate")
+
+    def _fail(self, names: Sequence[str], reason: str) -> None:
+        log.err(f"acme: {names[0]}: no placeholder: {reason}")
+        self._next()

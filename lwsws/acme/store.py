@@ -23,7 +23,7 @@ from typing import List, NamedTuple
 
 from lwsws.acme.settings import AcmeSettings
 from lwsws.acme.state import MAX_BYTES, State, decode, encode
-from lwsws.net.regular_file import FileState, state_of
+from lwsws.net.regular_file import FileState, changed_at, state_of
 from lwsws.wire.jws import private_key_pem
 
 UPD = ".upd"
@@ -158,6 +158,10 @@ class Store:
     def pair_state(self) -> FileState:
         """Changes when the new certificate does, as net/regular_file.py has it."""
         return _version(self._certificate) + _version(self._key)
+
+    def pair_changed_at(self) -> int:
+        """When the new certificate came, in nanoseconds."""
+        return changed_at(_version(self._certificate))
 
     def _write(self, fd: int, data: bytes, path: str) -> None:
         """Let `data` be the content of `fd`, and be that on the disk."""

@@ -84,6 +84,11 @@ def state_of(info: os.stat_result) -> FileState:
             info.st_mode, info.st_uid, info.st_gid)
 
 
+def changed_at(state: FileState) -> int:
+    """When the content of a file in that state was last changed, in nanoseconds; 0 if it cannot be told."""
+    return 0 if len(state) == 1 else state[3]
+
+
 def open_log_file(path: str) -> int:
     """A descriptor that appends to the log at `path`, created if need be; OSError if that cannot be."""
     fd = os.open(path, LOG_FLAGS, LOG_MODE)

@@ -117,7 +117,7 @@ def _put_in_place(store: Store, keeper: Keeper) -> None:
     if not store.lock():
         return      # of an order that is under way: what comes of it is found later
     try:
-        text = promote(store, keeper.read)
+        text = promote(store, keeper)
         if text:
             log.notice(f"acme: {text}")
     except (OSError, StoreError) as error:

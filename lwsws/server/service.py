@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 # File descriptors kept free of connections: listeners, logs, served files, the selector.
 RESERVED_FDS = 64
+# The files of a certificate by ACME are open all the time.
+FDS_OF_STORE = 4
 
 # How long the end of the process waits for a job under way; a password hash takes a tenth of a second.
 WORKER_SECONDS = 1.0
@@ -93,7 +95,8 @@ class Service:
             self._watch = CertificateWatch(reactor, self.workers, self.prepared.certified,
                                            keeper=self._certificate_files())
         self._certifier = self._make_certifier()
-        self.max_connections = settings.max_connections or connection_limit()
+        self.max_connections = settings.max_connections or connection_limit(
+            FDS_OF_STORE * len(self.prepared.stores))
         # Until they have listeners; none where those of another endpoint take the connections, too.
         self._sockets: Dict[Endpoint, List[socket.socket]] = {}
         self._listeners: List[Listener] = []
@@ -421,10 +424,10 @@ class Service:
         return ended
 
 
-def connection_limit() -> int:
-    """How many connections RLIMIT_NOFILE allows, with room for everything else."""
+def connection_limit(more: int = 0) -> int:
+    """How many connections RLIMIT_NOFILE allows, with room for everything else, and `more` descriptors."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return 1 << 20
     # Each connection may have a file open beside its socket; most have none at a time.
-    return max(16, soft - max(RESERVED_FDS, soft // 16))
+    return max(16, soft - max(RESERVED_FDS, soft // 16) - more)
