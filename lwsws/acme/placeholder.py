@@ -30,7 +30,7 @@ Group = Tuple[Sequence[str], Sequence[ServerTls]]
 
 
 class Placeholders:
-    """The placeholders of vhosts that have no certificate, until close(); they are made one after the other."""
+    """The placeholders of vhosts that have no certificate, until close(); made one after the other."""
 
     def __init__(self, reactor: Reactor, openssl: Openssl, files: PendingFiles,
                  groups: Sequence[Group]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import ssl
 import subprocess
@@ -10,7 +11,13 @@ from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import pytest
 
-from lwsws.wire.certificate import MAX_SUBJECT, Certificate, covers, read_certificate
+from lwsws.wire.certificate import (
+    MAX_SUBJECT,
+    Certificate,
+    covers,
+    read_certificate,
+    renewal_identifier,
+)
 from tests.support.certificates import Certificates, make_certificate, openssl
 from tests.support.der import (
     ALGORITHM,
@@ -263,6 +270,77 @@ def test_times(tag: int, text: bytes, seconds: int) -> None:
 def test_a_long_certificate_takes_linear_time() -> None:
     assert growth(lambda size: names_of(*[dns(b"%d.test" % number) for number in range(size)]), 500) < LINEAR
     assert growth(lambda size: subject_of(*[attribute(COMMON_NAME, "\n")] * size), 500) < LINEAR
+
+
+# What an ACME server calls it
+
+
+AUTHORITY_KEY = bytes.fromhex("551d23")
+KEY_ID = bytes.fromhex("69885b6b87464041e1b37b847ba0ae2cde01c8d4")
+
+
+def authority(*parts: bytes) -> bytes:
+    """The extension authorityKeyIdentifier (RFC 5280 4.2.1.1)."""
+    return extension(AUTHORITY_KEY, element(SEQUENCE, *parts))
+
+
+def key_id(value: bytes) -> bytes:
+    """The same with this and nothing else."""
+    return authority(element(0x80, value))
+
+
+def numbered(serial: bytes, *extensions: bytes, version: bytes = VERSION_3) -> bytes:
+    """A certificate with this serial number."""
+    last = element(0xA3, element(SEQUENCE, *extensions)) if extensions else b""
+    return signed(version, element(2, serial), ALGORITHM, ISSUER, VALIDITY, SUBJECT, KEY, last)
+
+
+@pytest.mark.parametrize(
+    "der, name",
+    [
+        # RFC 9773 4.1
+        (numbered(b"\0\x87\x65\x43\x21", key_id(KEY_ID)), "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"),
+        (numbered(b"\1", extension(BASIC_CONSTRAINTS, b""), key_id(b"\xff"), alternatives(dns(b"a.test"))),
+         "_w.AQ"),
+        (numbered(b"\1", authority(element(0x80, b"x"), element(0xA1, b""), element(0x82, b"\2"))), "eA.AQ"),
+        (numbered(b"\x7f" * 20, key_id(b"x")), "eA." + "f39_" * 6 + "f38"),
+        (numbered(b"\1", key_id(b"x"), version=b""), "eA.AQ"),
+        # Nothing that names the key of the issuer.
+        (numbered(b"\1"), ""),
+        (numbered(b"\1", alternatives(dns(b"a.test"))), ""),
+        (numbered(b"\1", authority()), ""),
+        (numbered(b"", key_id(b"x")), ""),
+        (numbered(b"\1", authority(element(0xA1, b""), element(0x82, b"\1"))), ""),
+    ],
+)
+def test_renewal_identifiers(der: bytes, name: str) -> None:
+    assert renewal_identifier(der) == name
+
+
+def test_the_renewal_identifier_is_made_of_what_openssl_shows(certificates: Certificates) -> None:
+    shown = ["-noout", "-serial", "-ext", "authorityKeyIdentifier"]
+    command = [need("openssl"), "x509", "-in", str(certificates.a.cert), *shown]
+    text = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+    serial, key = re.findall(r"serial=([0-9A-F]+)|(?:keyid:)?((?:[0-9A-F]{2}:){19}[0-9A-F]{2})", text)
+    found = renewal_identifier(ssl.PEM_cert_to_DER_cert(certificates.a.cert.read_text()))
+    octets = [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in found.split(".")]
+    assert octets[0].hex(":").upper() == key[1]
+    assert int.from_bytes(octets[1], "big") == int(serial[0], 16)
+
+
+@pytest.mark.parametrize(
+    "der",
+    [
+        b"", b"\x30\0", b"\x30", b"no certificate", element(SEQUENCE, SERIAL),
+        certificate() * 2, certificate()[:-1],
+        numbered(b"\1", extension(AUTHORITY_KEY, b"")), numbered(b"\1", extension(AUTHORITY_KEY, b"\4\0")),
+        numbered(b"\1", extension(AUTHORITY_KEY, element(SEQUENCE) * 2)),
+        numbered(b"\1", authority(b"\x80\5x")), numbered(b"\1", element(SEQUENCE, element(4, b""))),
+    ],
+)
+def test_renewal_identifier_of_what_is_none(der: bytes) -> None:
+    with pytest.raises(ValueError, match=r"[a-z]"):
+        renewal_identifier(der)
 
 
 # Whom it covers
