@@ -69,7 +69,8 @@ MAX_PATIENCE = 60.0
 POLL_SECONDS = 600.0
 FIRST_POLL, LAST_POLL = 1.0, 15.0
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,512}")
+# Tokens and nonces.
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
 
 class Wanted(NamedTuple):
@@ -191,7 +192,9 @@ class Talker:
 
     def _ask(self, fetch: Fetch) -> Steps[Answer]:
         answer: Answer = yield fetch
-        self._nonce = answer.headers.get("replay-nonce") or ""
+        nonce = answer.headers.get("replay-nonce") or ""
+        # RFC 8555 6.5.1: clients MUST ignore what is no base64url.
+        self._nonce = nonce if _BASE64URL.fullmatch(nonce) else ""
         return answer
 
 
@@ -209,7 +212,10 @@ class Order(Talker):
         yield from self._open_account()
         url, order = yield from self._place()
         if member(order, "status", str) == "pending":
-            for authorization in texts(order, "authorizations"):
+            authorizations = texts(order, "authorizations")
+            if len(authorizations) > len(self._wanted.names):
+                raise AcmeError(f"the CA wants {len(authorizations)} proofs, for fewer names")
+            for authorization in authorizations:
                 yield from self._prove(authorization)
             order = yield from self._until(url, "pending", "the order")
         if order["status"] != "ready":
@@ -277,7 +283,8 @@ class Order(Talker):
         answer = yield from self._post(member(order, "finalize", str), {"csr": b64url(request)})
         order = members(answer)
         if order.get("status") in ("ready", "processing"):
-            order = yield from self._until(url, order["status"], "the certificate", retry_after(answer))
+            seconds = min(retry_after(answer), POLL_SECONDS)
+            order = yield from self._until(url, order["status"], "the certificate", seconds)
             if order["status"] == "processing":
                 order = yield from self._until(url, "processing", "the certificate")
         if member(order, "status", str) != "valid":
@@ -325,7 +332,7 @@ class Order(Talker):
                 return value
             if waited >= POLL_SECONDS:
                 raise AcmeError(f"{what} is still {status} after {waited:.0f} s")
-            seconds = min(max(retry_after(answer), pause), POLL_SECONDS)
+            seconds = min(max(retry_after(answer), pause), POLL_SECONDS - waited)
             pause = min(2 * pause, LAST_POLL)
 
     # Signed requests (6).
@@ -354,10 +361,12 @@ class Order(Talker):
 
     def _post_once(self, url: str, payload: Optional[Json]) -> Steps[Answer]:
         if not self._nonce:
-            yield from self._ask(Fetch("HEAD", self.resource("newNonce")))
-            if not self._nonce:
-                raise AcmeError("the CA gives no nonce")
+            answer = yield from self._ask(Fetch("HEAD", self.resource("newNonce")))
+            if answer.status in PASSING:
+                return answer
         nonce, self._nonce = self._nonce, ""
+        if not nonce:
+            raise AcmeError("the CA gives no nonce")
         key = self._wanted.key
         header: Dict[str, Any] = {"alg": key.algorithm, "nonce": nonce, "url": url}
         if self._kid:
@@ -375,7 +384,7 @@ class Order(Talker):
 
 def _checked(token: str) -> str:
     """`token`, which must be what RFC 8555 8.3 says: it goes into an answer, and to a hook."""
-    if _TOKEN.fullmatch(token) is None:
+    if _BASE64URL.fullmatch(token) is None:
         raise AcmeError(f"the CA's token is malformed: {excerpt(token)}")
     return token
 

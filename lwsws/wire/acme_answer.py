@@ -103,7 +103,7 @@ def describe(value: Any) -> Tuple[str, str]:
     """The name of a problem document, and what it says for people (RFC 7807 3.1, RFC 8555 6.7)."""
     if not isinstance(value, dict):
         return "", "nothing more about it"
-    kind = str(value.get("type", "")).removeprefix(PROBLEM)
+    kind = _kind(value)
     text = _sentence(kind, value)
     below = value.get("subproblems")
     if isinstance(below, list):
@@ -118,17 +118,20 @@ def _sentence(kind: str, value: Json) -> str:
 
 
 def _subproblem(value: Json) -> str:
-    kind = str(value.get("type", "")).removeprefix(PROBLEM)
     identifier = value.get("identifier")
     name = str(identifier.get("value", "")) if isinstance(identifier, dict) else ""
-    return (printable(name, 80) + ": " if name else "") + _sentence(kind, value)
+    return (printable(name, 80) + ": " if name else "") + _sentence(_kind(value), value)
+
+
+def _kind(value: Json) -> str:
+    return str(value.get("type") or "").removeprefix(PROBLEM)
 
 
 def retry_after(answer: Answer) -> float:
     """For how many seconds the server asks to wait (RFC 9110 10.2.3); 0 if it does not ask."""
     text = (answer.headers.get("retry-after") or "").strip()
     if text.isascii() and text.isdigit():
-        return min(float(text[:9]), MAX_RETRY_AFTER)
+        return min(float(text.lstrip("0")[:9] or 0), MAX_RETRY_AFTER)
     until = parse_date(text)
     # Its clock counts, which it tells; ours may be another.
     now = parse_date(answer.headers.get("date") or "")

@@ -20,6 +20,9 @@ def from_b64url(text: str) -> bytes:
     if _B64URL.fullmatch(text) is None:
         raise ValueError("it is not base64url")
     try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except binascii.Error:
         raise ValueError("it is not base64url") from None
+    if b64url(data) != text:    # bits that nobody has encoded
+        raise ValueError("it is not base64url")
+    return data

@@ -122,7 +122,10 @@ def read_certificate(der: bytes) -> Certificate:
 def renewal_identifier(der: bytes) -> str:
     """What an ACME server calls the certificate `der` (RFC 9773 4.1): its issuer's key and its number in
     base64url; "" if it does not name that key.  ValueError as above."""
-    fields = elements_of(elements_of(only(contents_of(der, SEQUENCE)))[0][1])
+    parts = elements_of(only(contents_of(der, SEQUENCE)))
+    if tags_of(parts) != _CERTIFICATE:
+        raise ValueError("it is no certificate")
+    fields = elements_of(parts[0][1])
     serial = next((content for tag, content in fields[:2] if tag == INTEGER), b"")
     found = [value for kind, value in _extensions(fields) if kind == _AUTHORITY_KEY]
     keys = [content for tag, content in elements_of(only(contents_of(found[0], SEQUENCE)))

@@ -110,7 +110,8 @@ def private_key_pem(jwk: Json) -> bytes:
                       element(_CURVE, element(OBJECT_IDENTIFIER, _P256)),
                       element(_PUBLIC_KEY, element(BIT_STRING, b"\0\4", x, y)))
         return _pem("EC PRIVATE KEY", key)
-    if kind != "RSA":
+    # RFC 7518 6.3.2.7: who does not know keys of more primes MUST NOT use them.
+    if kind != "RSA" or "oth" in jwk:
         raise ValueError("it is neither an RSA key nor one on the curve P-256")
     # RFC 8017 A.1.2
     names = ("n", "e", "d", "p", "q", "dp", "dq", "qi")
