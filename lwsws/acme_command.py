@@ -12,9 +12,9 @@ from typing import Iterator, List, NamedTuple, Optional, Sequence, TextIO
 
 from lwsws.acme.pending import in_place, waiting
 from lwsws.acme.schedule import ORDER, Held, ends, next_due
-from lwsws.acme.settings import AcmeSettings
+from lwsws.acme.settings import STATE, UPD, AcmeSettings
 from lwsws.acme.state import MAX_BYTES, State, decode
-from lwsws.acme.store import STATE, UPD, Store, StoreError
+from lwsws.acme.store import Store, StoreError
 from lwsws.config.loader import load
 from lwsws.net.keeper import OwnKeeper
 from lwsws.net.regular_file import read_regular_file

@@ -12,13 +12,12 @@ from typing import Callable, Optional
 
 from lwsws.acme.conversation import Conversation, Means
 from lwsws.acme.exhibit import Cancellable, Exhibit
-from lwsws.acme.pending import hold
+from lwsws.acme.pending import Waiting, sound
 from lwsws.acme.schedule import Held, missing_names
 from lwsws.acme.store import Pair, Store, StoreError
+from lwsws.core.context import Context
 from lwsws.net.fetch import Fetcher
 from lwsws.net.openssl import Openssl
-from lwsws.net.programs import Programs
-from lwsws.net.reactor import Reactor
 from lwsws.net.tls_files import TlsError
 from lwsws.wire.acme import Order, Wanted
 from lwsws.wire.acme_answer import AcmeError
@@ -34,9 +33,10 @@ class Attempt:
     """Calls `done(held, None)` when the new certificate is in its files, or `done(None, error)`; never from
     within the constructor, nor after cancel()."""
 
-    def __init__(self, store: Store, replaces: str, reactor: Reactor, programs: Programs, openssl: Openssl,
-                 fetcher: Fetcher, say: Callable[[str], None], done: Done) -> None:
+    def __init__(self, store: Store, replaces: str, context: Context, openssl: Openssl, fetcher: Fetcher,
+                 say: Callable[[str], None], done: Done) -> None:
         """`replaces` identifies the certificate that is renewed, "" for none."""
+        reactor = context.reactor
         self._store = store
         self._replaces = replaces
         self._reactor = reactor
@@ -44,8 +44,10 @@ class Attempt:
         self._fetcher = fetcher
         self._say = say
         self._done: Optional[Done] = done
-        self._exhibit = Exhibit(store, openssl, programs, say)
+        self._exhibit = Exhibit(store, openssl, context.programs, say)
+        self._wall_clock = context.wall_clock
         self._account_key = b""
+        self._is_new_key = False
         self._conversation: Optional[Conversation[bytes]] = None
         self._running: Optional[Cancellable] = reactor.call_later(0, self._begin)
         self._limit = reactor.call_later(ORDER_SECONDS, self._too_long)
@@ -76,11 +78,7 @@ class Attempt:
         if key is None:
             self._fail(reason)
             return
-        try:
-            self._store.save_account_key(key)
-        except StoreError as error:
-            self._fail(str(error))
-            return
+        self._is_new_key = True
         self._find_public_half(key)
 
     def _find_public_half(self, key: bytes) -> None:
@@ -94,8 +92,13 @@ class Attempt:
         settings = self._store.settings
         try:
             key = read_public_key(der)
+            if self._is_new_key:    # now that it is known to be one
+                self._store.save_account_key(self._account_key)
         except ValueError as error:
             self._fail(f"the account key cannot be used: {error}")
+            return
+        except StoreError as error:
+            self._fail(str(error))
             return
         wanted = Wanted(settings.directory_url, settings.names, settings.challenge, key, settings.email,
                         settings.binding, self._replaces)
@@ -109,22 +112,24 @@ class Attempt:
         if chain is None or conversation is None:
             self._finish(None, error)
             return
-        pair = Pair(chain, conversation.site_key)
         try:
-            held = self._check(pair)
+            pair, held = self._check(Pair(chain, conversation.site_key))
             self._store.write_pair(pair)
         except (TlsError, StoreError) as fault:
             self._fail(str(fault))
             return
         self._finish(held, None)
 
-    def _check(self, pair: Pair) -> Held:
+    def _check(self, pair: Pair) -> Waiting:
         """What the CA gave us, if that is what was asked for; TlsError, StoreError."""
-        held = hold(pair, self._store.settings)
-        missing = missing_names(self._store.settings, held)
+        try:
+            found = sound(pair, self._store.settings, self._wall_clock())
+        except TlsError as error:
+            raise StoreError(f"the CA's certificate is of no use: {error}") from None
+        missing = missing_names(self._store.settings, found.held)
         if missing:
             raise StoreError(f"the CA's certificate is not for {', '.join(missing)}")
-        return held
+        return found
 
     def _too_long(self) -> None:
         if self._running is not None:

@@ -87,8 +87,8 @@ class ChallengeHandler(Handler):
         if exchange.request.method in ("GET", "HEAD") and token:
             text = self._board.authorization(token)
             if text:
-                log.notice(f"acme: {exchange.conn.peer} has asked for the challenge of "
-                           f"{exchange.request.host_name or 'no name'}")
+                log.info(f"acme: {exchange.conn.peer} has asked for the challenge of "
+                         f"{exchange.request.host_name or 'no name'}")
                 kind = ("Content-Type", "application/octet-stream")
                 exchange.respond(200, [kind], text.encode("ascii"))
                 return

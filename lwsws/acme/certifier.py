@@ -22,6 +22,7 @@ from lwsws.acme.pending import PendingFiles, in_place, promote
 from lwsws.acme.placeholder import Placeholders
 from lwsws.acme.schedule import (
     ASK,
+    ASKED_FOR,
     Due,
     Held,
     after_asking,
@@ -30,13 +31,13 @@ from lwsws.acme.schedule import (
     ends,
     next_due,
 )
-from lwsws.acme.settings import HOUR
+from lwsws.acme.settings import HOUR, UPD
 from lwsws.acme.state import State
-from lwsws.acme.store import UPD, Store, StoreError
+from lwsws.acme.store import Store, StoreError
 from lwsws.core.context import Context
 from lwsws.net.fetch import Fetcher
 from lwsws.net.keeper import Keeper
-from lwsws.net.openssl import Openssl
+from lwsws.net.openssl import Openssl, Tool
 from lwsws.net.regular_file import FileState
 from lwsws.net.timers import NEVER, Timer
 from lwsws.net.tls import ClientSettings, ServerTls, client_context
@@ -56,7 +57,8 @@ AT_A_TIME = 4
 class _Managed:
     """One certificate, and what was last seen of it."""
 
-    __slots__ = ("store", "targets", "seen", "pair", "due", "thought_at")
+    __slots__ = ("store", "targets", "seen", "pair", "due", "thought_at", "not_before",
+                 "is_stuck")
 
     def __init__(self, store: Store, targets: Sequence[ServerTls]) -> None:
         self.store = store
@@ -65,6 +67,9 @@ class _Managed:
         self.pair = store.pair_state()
         self.due = Due("", 0.0)
         self.thought_at = 0.0
+        # Of the last failure, which may stand nowhere else: it could not be written.
+        self.not_before = 0.0
+        self.is_stuck = False
 
     @property
     def name(self) -> str:
@@ -76,8 +81,8 @@ class Certifier:
     """The certificates of one process; all methods are for the reactor's thread."""
 
     def __init__(self, context: Context, stores: Sequence[Store], vhosts: Sequence[ServerTls], keeper: Keeper,
-                 tool: str, user_agent: str, changed: Callable[[], None]) -> None:
-        """`vhosts` are all that have TLS, `tool` is the openssl program; `changed` is called when there is a
+                 tool: Tool, user_agent: str, changed: Callable[[], None]) -> None:
+        """`vhosts` are all that have TLS, `tool` is for Openssl(); `changed` is called when there is a
         new certificate in its files."""
         self._context = context
         self._reactor = context.reactor
@@ -167,7 +172,9 @@ class Certifier:
             if due.at > now and due[:2] != managed.due[:2]:
                 log.info(f"acme: {managed.name}: the next {due.what} is on {format_date(int(due.at))}")
             managed.due = due
-        return managed.due.at <= now
+        # What an administrator wants is tried at once, unless it cannot even be noted that it was.
+        at_once = managed.due.why == ASKED_FOR and not managed.is_stuck
+        return max(managed.due.at, 0.0 if at_once else managed.not_before) <= now
 
     def _held(self, managed: _Managed) -> Optional[Held]:
         return in_place(managed.store.settings, self._files.read)
@@ -188,9 +195,12 @@ class Certifier:
             return
         self._working = managed
         try:
-            fetcher = self._fetcher(store)
+            # First: what cannot be kept is not asked for.
+            store.check_room()
+            store.write_state(state._replace(shown=None))
             if state.shown is not None:     # of who was killed
-                store.write_state(state._replace(shown=None))
+                Exhibit(store, self._openssl, self._context.programs, log.info).take_down(state.shown)
+            fetcher = self._fetcher(store)
         except (TlsError, StoreError) as error:
             self._failed(managed, AcmeError(str(error)))
             return
@@ -211,8 +221,8 @@ class Certifier:
         names = ", ".join(settings.names)
         log.notice(f"acme: {managed.name}: asking {settings.directory_url} for a certificate for {names}, by "
                    f"{settings.challenge}: {due.why}")
-        self._running = Attempt(managed.store, held.identifier if held is not None else "", self._reactor,
-                                self._context.programs, self._openssl, fetcher,
+        self._running = Attempt(managed.store, held.identifier if held is not None else "", self._context,
+                                self._openssl, fetcher,
                                 lambda text: log.notice(f"acme: {managed.name}: {text}"),
                                 lambda held, error: self._ordered(managed, held, error))
 
@@ -221,15 +231,20 @@ class Certifier:
             self._failed(managed, error or AcmeError("no certificate, and no reason"))
             return
         store, now = managed.store, self._context.wall_clock()
-        self._write(managed, after_success(store.read_state(), store.settings, now))
+        if self._write(managed, after_success(store.read_state(), store.settings, now)):
+            managed.not_before = 0.0
+        place, why_not = f"{store.settings.cert_path}{UPD} until the next start", ""
         try:
             # Where we may, at once.
-            promote(store, self._files.placed)
-            place = f"in {store.settings.cert_path}"
+            is_in_place, why_not = promote(store, self._files.placed)
+            if is_in_place:
+                place, why_not = store.settings.cert_path, ""
         except (OSError, StoreError):
-            place = f"in {store.settings.cert_path}{UPD} until the next start"
-        log.notice(f"acme: {managed.name}: there is a new certificate, {place}, which "
+            pass    # as it is for who has given up root
+        log.notice(f"acme: {managed.name}: there is a new certificate, in {place}, which "
                    f"{ends(held.certificate, now)}")
+        if why_not:
+            log.err(f"acme: {managed.name}: {why_not}")
         self._finish(managed)
         managed.pair = store.pair_state()
         self._changed()
@@ -238,7 +253,8 @@ class Certifier:
         store, now = managed.store, self._context.wall_clock()
         state = after_failure(store.read_state(), store.settings, error.text, now, error.retry_after,
                               os.urandom(1)[0] / 255)
-        self._write(managed, state)
+        managed.is_stuck = not self._write(managed, state)
+        managed.not_before = state.next_try
         often = f" ({state.failures} times now)" if state.failures > 1 else ""
         log.err(f"acme: {managed.name}: no certificate: {error}{often}; the next try is on "
                 f"{format_date(int(state.next_try))}, or by `lwsws acme DIR renew-now`")
@@ -259,7 +275,9 @@ class Certifier:
             elif renewal is not None and renewal.reason:
                 log.notice(f"acme: {managed.name}: the CA explains when to renew: {renewal.reason}")
             now = self._context.wall_clock()
-            self._write(managed, after_asking(store.read_state(), held.identifier, renewal, now))
+            state = after_asking(store.read_state(), held.identifier, renewal, now)
+            if not self._write(managed, state):
+                managed.not_before = now + HOUR
             self._finish(managed)
 
         steps = ask_renewal(store.settings.directory_url, held.identifier)
@@ -267,11 +285,13 @@ class Certifier:
 
     # The end of either.
 
-    def _write(self, managed: _Managed, state: State) -> None:
+    def _write(self, managed: _Managed, state: State) -> bool:
         try:
             managed.store.write_state(state)
         except StoreError as error:
             log.err(f"acme: {managed.name}: {error}")
+            return False
+        return True
 
     def _finish(self, managed: _Managed) -> None:
         self._running = self._working = None

@@ -76,6 +76,12 @@ class Conversation(Generic[T]):
             done(result, error)
 
     def _begin(self, action: Action) -> None:
+        try:
+            self._start(action)
+        except ValueError as error:     # a name or a key that openssl is not asked with
+            self._shown(str(error))
+
+    def _start(self, action: Action) -> None:
         means = self._means
         if isinstance(action, Fetch):
             self._running = means.fetcher.fetch(action.method, action.url, action.body, action.content_type,
@@ -106,7 +112,10 @@ class Conversation(Generic[T]):
             self._made(None, reason)
             return
         self.site_key = key
-        self._running = self._means.openssl.request(key, names, self._made)
+        try:
+            self._running = self._means.openssl.request(key, names, self._made)
+        except ValueError as error:
+            self._go_on(None, AcmeError(str(error)))
 
     def _shown(self, reason: str) -> None:
         """It is shown, or not any more; or `reason` says why not."""

@@ -54,6 +54,11 @@ class Exhibit:
         """Begin to show `challenge`; `then` is called once it can be seen, or not, unless cancelled."""
         self._challenge = challenge
         if challenge.kind == DNS_01:
+            # Known to who comes after us, if we do not come to the end.
+            reason = self._put_up(Shown(challenge))
+            if reason:
+                then(reason)
+                return
             self._running = self._hook(PRESENT, challenge, then)
         elif challenge.kind == TLS_ALPN_01:
             self._running = self._openssl.new_key(lambda key, reason: self._certify(key, reason, then))
@@ -74,9 +79,16 @@ class Exhibit:
         if then is not None:
             then()
 
-    def _cleaned_up(self, reason: str, then: Optional[Callable[[], None]]) -> None:
+    def take_down(self, shown: Shown) -> None:
+        """Take away what somebody has left who was killed."""
+        if shown.challenge.kind == DNS_01 and self._store.settings.dns_hook:
+            self._hook(CLEANUP, shown.challenge, lambda reason: self._cleaned_up(reason, None, False))
+
+    def _cleaned_up(self, reason: str, then: Optional[Callable[[], None]], is_ours: bool = True) -> None:
         if reason:
             self._warn(reason)
+        if is_ours:
+            self._put_up(None)
         if then is not None:
             then()
 

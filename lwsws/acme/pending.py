@@ -10,21 +10,49 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Callable, Dict, Iterable, NamedTuple, Optional
+import re
+import time
+from typing import Callable, Dict, Iterable, NamedTuple, Optional, Tuple
 
-from lwsws.acme.schedule import Held
-from lwsws.acme.settings import AcmeSettings
-from lwsws.acme.store import UPD, Pair, Store
+from lwsws.acme.schedule import Held, missing_names
+from lwsws.acme.settings import DAY, NEW, OLD, UPD, AcmeSettings
+from lwsws.acme.store import MAX_PEM, Pair, Store
 from lwsws.net.keeper import FileKeeper
 from lwsws.net.regular_file import FileState, changed_at
 from lwsws.net.tls import ServerSettings, server_context
-from lwsws.net.tls_files import PemFiles, TlsError, leaf_certificate, leaf_der
+from lwsws.net.tls_files import CERTIFICATE, PemFiles, TlsError, leaf_certificate, leaf_der
 from lwsws.wire.certificate import renewal_identifier
+from lwsws.wire.dates import UNSET_CLOCK, format_date
 
 Read = Callable[[str, int], bytes]
 
-OLD = ".old"
-NEW = ".new"
+# Certificates in a chain.
+MAX_CHAIN = 10
+
+
+def sound(pair: Pair, settings: AcmeSettings, now: float) -> Waiting:
+    """`pair` without anything that is not PEM, if it may be served at `now` (unix seconds): certificate and
+    key are whole and belong together, are in date, and for one of the names; TlsError."""
+    pair = Pair(_blocks(pair.certificate, b"CERTIFICATE", MAX_CHAIN, "certificate"),
+                _blocks(pair.key, b"(?:EC |RSA )?PRIVATE KEY", 1, "private key"))
+    held = hold(pair, settings)
+    certificate = held.certificate
+    if now >= UNSET_CLOCK and not certificate.not_before - DAY <= now <= certificate.not_after:
+        raise TlsError(CERTIFICATE, f"it is good from {format_date(certificate.not_before)} until "
+                                    f"{format_date(certificate.not_after)}")
+    if len(missing_names(settings, held)) == len(settings.names):
+        raise TlsError(CERTIFICATE, f"it is for {', '.join(certificate.names) or 'nobody'}")
+    return Waiting(pair, held)
+
+
+def _blocks(data: bytes, label: bytes, most: int, what: str) -> bytes:
+    """The PEM blocks in `data` of that label, up to `most` of them, and no byte else; TlsError for none."""
+    pattern = b"-----BEGIN (" + label + b")-----\\s+([A-Za-z0-9+/=\\s]+?)-----END \\1-----"
+    blocks = [b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (name, b"\n".join(body.split()), name)
+              for name, body in re.findall(pattern, data)]
+    if not 1 <= len(blocks) <= most:
+        raise TlsError(CERTIFICATE, f"there is {'more than one' if blocks else 'no whole'} {what} in it")
+    return b"".join(blocks)
 
 
 def hold(pair: Pair, settings: AcmeSettings) -> Held:
@@ -64,16 +92,17 @@ def waiting(store: Store, keeper: FileKeeper) -> Optional[Waiting]:
         return None
     if not pair.certificate or not pair.key:
         return None
+    settings, now = store.settings, time.time()
     try:
-        held = hold(pair, store.settings)
+        found = sound(pair, settings, now)
     except TlsError:
         return None
-    settings = store.settings
-    changed = max(changed_at(keeper.state(path)) for path in (settings.cert_path, settings.key_path))
     # By the files: the dates in certificates of different CAs say nothing of which came first.
+    changes = [changed_at(keeper.state(path)) for path in (settings.cert_path, settings.key_path)]
+    changed = max(change if change <= now * 1e9 else 0 for change in changes)
     if changed > store.pair_changed_at() and in_place(settings, keeper.read) is not None:
         return None
-    return Waiting(pair, held)
+    return found
 
 
 def in_place(settings: AcmeSettings, read: Read) -> Optional[Held]:
@@ -113,8 +142,9 @@ class PendingFiles:
 # The next start.
 
 
-def promote(store: Store, keeper: FileKeeper) -> str:
-    """Put a certificate that waits in its place; says what was done, "" if nothing.  With the lock.
+def promote(store: Store, keeper: FileKeeper) -> Tuple[bool, str]:
+    """Put a certificate that waits in its place.  With the lock.  Whether that was done, and what there is to
+    say of it, which may be nothing.
 
     OSError, StoreError; nothing was changed then, unless it is the disk that is full or broken.
 
@@ -123,24 +153,37 @@ def promote(store: Store, keeper: FileKeeper) -> str:
     """
     found = waiting(store, keeper)
     if found is None:
-        return _why_not(store)
+        return False, _why_not(store, keeper)
     settings = store.settings
-    replace(settings.key_path, found.pair.key)
-    replace(settings.cert_path, found.pair.certificate)
+    for path, data in ((settings.key_path, found.pair.key), (settings.cert_path, found.pair.certificate)):
+        # One that is there already came before the power went: what is its .old belongs to the other's.
+        if read_or_nothing(path, keeper) != data:
+            replace(path, data)
     store.clear_pair()
-    return f"the certificate that came for {settings.name} is in its place now: {settings.cert_path}"
+    return True, f"the certificate that came for {settings.name} is in its place now: {settings.cert_path}"
 
 
-def _why_not(store: Store) -> str:
+def read_or_nothing(path: str, keeper: FileKeeper) -> bytes:
+    """The content of a file of a certificate, b"" if it cannot be had."""
+    try:
+        return keeper.read(path, MAX_PEM)
+    except OSError:
+        return b""
+
+
+def _why_not(store: Store, keeper: FileKeeper) -> str:
     """What waits and is of no use, for the log."""
-    pair = store.read_pair()
+    pair, settings = store.read_pair(), store.settings
     if not pair.certificate and not pair.key:
         return ""
+    if pair == (read_or_nothing(settings.cert_path, keeper), read_or_nothing(settings.key_path, keeper)):
+        store.clear_pair()      # all was done but that
+        return ""
     try:
-        hold(pair, store.settings)
+        sound(pair, settings, time.time())
     except TlsError as error:
-        return f"{store.settings.cert_path}{UPD} is not whole, and left alone: {error}"
-    return f"{store.settings.cert_path}{UPD} is older than what is there, and left alone"
+        return f"{settings.cert_path}{UPD} is of no use, and left alone: {error}"
+    return f"{settings.cert_path}{UPD} is older than what is there, and left alone"
 
 
 def replace(path: str, data: bytes) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DAYS = 7
 ANEW_SECONDS = (DAYS - 1) * 24 * 3600.0
+# After a failure.
+AGAIN_SECONDS = 3600.0
 
 
 # The names of a certificate, and the vhosts that wait for it.
@@ -41,6 +43,7 @@ class Placeholders:
         # Each vhost with the context that it has now: if that changes, it has got a real one.
         self._groups = [(names, {tls: tls.context for tls in vhosts}) for names, vhosts in groups if vhosts]
         self._left = list(self._groups)
+        self._has_failed = False    # in this round
         self._running: Optional[Cancellable] = reactor.call_later(0, self._next)
 
     def close(self) -> None:
@@ -59,7 +62,9 @@ class Placeholders:
                 self._make(names, waiting, vhosts)
                 return
         self._left = list(self._groups)
-        self._running = self._reactor.call_later(ANEW_SECONDS, self._next)
+        seconds = AGAIN_SECONDS if self._has_failed else ANEW_SECONDS
+        self._has_failed = False
+        self._running = self._reactor.call_later(seconds, self._next)
 
     def _make(self, names: Sequence[str], waiting: Sequence[ServerTls], vhosts: Contexts) -> None:
         def key_made(key: Optional[bytes], reason: str) -> None:
@@ -99,4 +104,5 @@ class Placeholders:
 
     def _fail(self, names: Sequence[str], reason: str) -> None:
         log.err(f"acme: {names[0]}: no placeholder: {reason}")
+        self._has_failed = True
         self._next()

@@ -14,12 +14,14 @@ import re
 from typing import List, NamedTuple, Optional
 
 from lwsws.acme.settings import DAY, HOUR, AcmeSettings
-from lwsws.acme.state import State
+from lwsws.acme.state import MAX_ERROR, State
 from lwsws.wire.acme import Renewal
 from lwsws.wire.certificate import Certificate, covers
 from lwsws.wire.dates import seconds_since_1970
 
 FIRST_DELAY, LAST_DELAY = HOUR, DAY
+# After a second certificate within a day; four times that after the third, and so on.
+TURN_SECONDS = 60.0
 # How much longer than that it may be: several servers behind one name should not fail together.
 DELAY_JITTER = 0.1
 # Of the lifetime: left when it is time, how much earlier that may be, and never before so much has passed.
@@ -28,6 +30,7 @@ LEFT, EARLIER, YOUNGEST = 1 / 3, 1 / 30, 1 / 10
 ASK_SECONDS, MIN_ASK, MAX_ASK = 6 * HOUR, HOUR, DAY
 
 ORDER, ASK = "order", "ask"
+ASKED_FOR = "as asked for"
 
 # RFC 3339 5.6, as far as clocks have it.
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|([+-])(\d\d):(\d\d))",
@@ -52,8 +55,8 @@ class Held(NamedTuple):
 def next_due(settings: AcmeSettings, state: State, held: Optional[Held], now: float) -> Due:
     """What is to be done next for the certificate of `settings`."""
     if state.renew_now:
-        return Due(ORDER, now, "as asked for")
-    again = state.next_try if state.mark == settings.mark else 0.0
+        return Due(ORDER, now, ASKED_FOR)
+    again = _not_before(settings, state, now)
     if held is None:
         return Due(ORDER, max(again, now), "there is no certificate")
     missing = missing_names(settings, held)
@@ -63,12 +66,24 @@ def next_due(settings: AcmeSettings, state: State, held: Optional[Held], now: fl
         return Due(ORDER, max(again, now), "the certificate is from another directory")
     # A window is of use only for the certificate that it is about.
     is_told = bool(held.identifier) and state.window_of == held.identifier and state.window_end > 0
-    at = _in_window(state, held) if is_told else usual_time(settings, held)
+    at = _in_window(state, held, now) if is_told else usual_time(settings, held)
     why = "the CA wants it renewed" if is_told else f"it {ends(held.certificate, now)}"
     order = Due(ORDER, max(at, again), why)
-    asked = state.window_of == held.identifier
+    asked = state.window_of == held.identifier and state.ask_at <= now + MAX_ASK
     ask = Due(ASK, state.ask_at if asked else 0.0)
     return ask if held.identifier and ask.at < order.at else order
+
+
+def _not_before(settings: AcmeSettings, state: State, now: float) -> float:
+    """Before when nothing is ordered again: what failed, or what has come and is of no use; unless something
+    else is asked for now, or the clock was ahead then."""
+    if state.tried > now:
+        return 0.0
+    # Whatever makes one certificate follow the other will get tired of it.
+    pause = min(TURN_SECONDS * 4 ** min(state.turns - 1, 10), DAY) if state.turns > 0 else 0.0
+    if state.mark != settings.mark:
+        return state.renewed + pause
+    return max(state.next_try, state.renewed + max(FIRST_DELAY, pause))
 
 
 def usual_time(settings: AcmeSettings, held: Held) -> float:
@@ -79,8 +94,12 @@ def usual_time(settings: AcmeSettings, held: Held) -> float:
     return max(at, begin + life * YOUNGEST)
 
 
-def _in_window(state: State, held: Held) -> float:
-    return state.window_start + (state.window_end - state.window_start) * share(held)
+def _in_window(state: State, held: Held, now: float) -> float:
+    """When the CA wants the certificate renewed: not after its end, and not every hour."""
+    begin, end = held.certificate.not_before, held.certificate.not_after
+    at = state.window_start + (state.window_end - state.window_start) * share(held)
+    at = min(at, end - (end - begin) * YOUNGEST)
+    return max(at, state.renewed + DAY) if state.renewed <= now else at
 
 
 def share(held: Held) -> float:
@@ -111,13 +130,14 @@ def after_failure(state: State, settings: AcmeSettings, error: str, now: float, 
     """The state after a failure at `now`; `retry_after` is what the CA asks for, `jitter` is from 0 to 1."""
     failures = (state.failures if state.mark == settings.mark else 0) + 1
     delay = min(FIRST_DELAY * 2 ** min(failures - 1, 10), LAST_DELAY) * (1 + DELAY_JITTER * jitter)
-    return state._replace(mark=settings.mark, failures=failures, error=error, tried=now,
+    return state._replace(mark=settings.mark, failures=failures, error=error[:MAX_ERROR], tried=now,
                           next_try=now + max(delay, retry_after), renew_now=False, shown=None)
 
 
 def after_success(state: State, settings: AcmeSettings, now: float) -> State:
     """The state after a certificate has come."""
-    return State(mark=settings.mark, tried=now, renewed=now, directory=settings.directory_url)
+    turns = state.turns + 1 if 0 <= now - state.renewed < DAY else 0
+    return State(mark=settings.mark, tried=now, renewed=now, directory=settings.directory_url, turns=turns)
 
 
 def after_asking(state: State, identifier: str, renewal: Optional[Renewal], now: float) -> State:

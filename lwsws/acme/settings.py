@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from lwsws.core.options import OptionError, Options
 from lwsws.wire.acme import CHALLENGES, DNS_01, HTTP_01
@@ -16,14 +16,17 @@ WITHOUT_EFFECT = ("country", "state", "locality", "organization")
 KNOWN = ("auth-path", "cert-path", "key-path", "directory-url", "common-name", "email", "challenge",
          "alt-names", "ca-file", "renew-before", "eab-kid", "eab-hmac", "dns-hook", *WITHOUT_EFFECT)
 
+# What is kept beside the certificate, or its key: see store.py and pending.py.
+UPD, OLD, NEW, STATE = BESIDE = (".upd", ".old", ".new", ".acme")
+
 # RFC 1035 2.3.4; a label as host names have it (RFC 1123 2.1).
 MAX_NAME = 253
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*{_LABEL}")
 # As many as the largest public CA puts into one certificate.
 MAX_NAMES = 100
-# No spaces, and nothing that would begin another address.
-_EMAIL = re.compile(r"[!-+\--:<-?A-~]+@[A-Za-z0-9.-]+")
+# RFC 8555 7.3: one address, and nothing that a mailto: URL takes for more.
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$'*+=^_`{|}~-]+@[A-Za-z0-9.-]+")
 _SPAN = re.compile(r"([0-9]{1,5})([dh]?)")
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -62,8 +65,9 @@ class AcmeSettings(NamedTuple):
 def read_settings(options: Options) -> AcmeSettings:
     """The settings in `options`; OptionError says what they lack."""
     auth, cert, key = (_path(options, name) for name in ("auth-path", "cert-path", "key-path"))
-    if len({auth, cert, key}) < 3:
-        raise OptionError("auth-path", "account key, certificate and its key are three different files")
+    if len({auth, *files_of(cert, key)}) < 1 + len(files_of(cert, key)):
+        raise OptionError("auth-path", "account key, certificate and its key are three different files, and "
+                                       f"others are kept beside these ({', '.join(BESIDE)})")
     url = _required(options, "directory-url")
     if not url.lower().startswith("https://"):
         raise OptionError("directory-url", "must begin with https:// (RFC 8555 6.1)")
@@ -80,6 +84,12 @@ def read_settings(options: Options) -> AcmeSettings:
                           f"is needed for {DNS_01}")
     return AcmeSettings(auth, cert, key, url, names, email, challenge, _optional_path(options, "ca-file"),
                         _optional_path(options, "dns-hook"), _span(options), _binding(options))
+
+
+def files_of(cert_path: str, key_path: str) -> List[str]:
+    """The files that belong to one certificate alone."""
+    return [cert_path, key_path, cert_path + STATE,
+            *(path + end for path in (cert_path, key_path) for end in (UPD, OLD, NEW))]
 
 
 def _required(options: Options, name: str) -> str:
@@ -108,7 +118,8 @@ def _names(options: Options, challenge: str) -> Tuple[str, ...]:
     names = []
     for option, name in found:
         name = name.lower().removesuffix(".")
-        if _NAME.fullmatch(name) is None or len(name) > MAX_NAME or name.replace(".", "").isdigit():
+        # What ends in a number would be an IP address (RFC 1123 2.1).
+        if _NAME.fullmatch(name) is None or len(name) > MAX_NAME or name.rpartition(".")[2].isdigit():
             raise OptionError(option, f'"{name[:60]}" is no DNS name: letters, digits, dashes and dots '
                                       "(other letters as xn--...)")
         if name.startswith("*.") and challenge != DNS_01:

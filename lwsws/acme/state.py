@@ -11,10 +11,13 @@ import json
 from typing import Any, Dict, NamedTuple, Optional
 
 from lwsws.wire.acme import Challenge
+from lwsws.wire.acme_answer import printable
 
 # A challenge by tls-alpn-01 brings a certificate and a key; nothing else in it is long.
 MAX_BYTES = 64 * 1024
 MAX_ERROR = 500
+# The year 5138: what is beyond is no time.
+MAX_TIME = 1e11
 
 
 class Shown(NamedTuple):
@@ -29,7 +32,7 @@ class State(NamedTuple):
     `error` at `tried`, and not before `next_try` again.  `renewed` is when the last certificate came, from
     `directory`; `renew_now` is what an administrator wants.  `window_of` identifies the certificate of which
     the CA says that it be renewed between `window_start` and `window_end` (0: it does not say), to be asked
-    again at `ask_at`.
+    again at `ask_at`.  `turns` counts certificates that came within a day of the last.
     """
 
     mark: str = ""
@@ -39,6 +42,7 @@ class State(NamedTuple):
     next_try: float = 0.0
     renewed: float = 0.0
     directory: str = ""
+    turns: int = 0
     renew_now: bool = False
     window_of: str = ""
     window_start: float = 0.0
@@ -75,16 +79,22 @@ def decode(data: bytes) -> State:
 
 def _field(value: Any, default: Any) -> Any:
     """`value`, if it is of the kind of `default`, which is taken else."""
-    if isinstance(default, float) and type(value) in (int, float):
-        return float(value)
+    if isinstance(default, float):
+        # Not a number is not between these.
+        return float(value) if type(value) in (int, float) and 0 <= value < MAX_TIME else default
+    if isinstance(value, str) and isinstance(default, str):
+        return printable(value, MAX_ERROR)      # some are shown to root
     return value if type(value) is type(default) else default
 
 
 def _shown(value: Any) -> Optional[Shown]:
     if not isinstance(value, dict):
         return None
-    fields = [each for each in map(value.get, (*Challenge._fields, "pem")) if isinstance(each, str)]
+    fields = [each for each in map(value.get, (*Challenge._fields, "pem"))
+              if isinstance(each, str) and each.isascii()]
     if len(fields) <= len(Challenge._fields):
         return None
     *challenge, pem = fields
+    if not all(field.isprintable() for field in challenge):
+        return None
     return Shown(Challenge(*challenge), pem)

@@ -19,15 +19,13 @@ import fcntl
 import json
 import os
 import stat
-from typing import List, NamedTuple
+import time
+from typing import List, NamedTuple, Tuple
 
-from lwsws.acme.settings import AcmeSettings
+from lwsws.acme.settings import STATE, UPD, AcmeSettings
 from lwsws.acme.state import MAX_BYTES, State, decode, encode
 from lwsws.net.regular_file import FileState, changed_at, state_of
 from lwsws.wire.jws import private_key_pem
-
-UPD = ".upd"
-STATE = ".acme"
 
 # O_NONBLOCK: a FIFO must not hold us up; O_NOFOLLOW: nor a link lead us elsewhere.
 OPEN_FLAGS = (os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
@@ -37,6 +35,12 @@ _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 # A chain of some certificates has 10 KiB.
 MAX_PEM = 256 * 1024
+# An RSA key of 16384 bits as JWK has 14 KiB.
+MAX_KEY = 32 * 1024
+# For both, the state, and what a file system keeps of them.
+NEEDED_BYTES = 64 * 1024
+# Between two times that a file system tells apart, with some to spare.
+TICK_NS = 100_000_000
 KEY_END = b"PRIVATE KEY-----"
 
 
@@ -58,6 +62,7 @@ class Store:
         """Open them, and make those that are missing.  StoreError."""
         self.settings = settings
         self._fds: List[int] = []
+        self._known: Tuple[FileState, State] = (), State()
         try:
             self._account = self._open(settings.auth_path)
             self._key = self._open(settings.key_path + UPD)
@@ -106,7 +111,9 @@ class Store:
 
         The original keeps it as a JWK, which is taken as well.
         """
-        data = _read(self._account, MAX_BYTES)
+        data = _read(self._account, MAX_KEY + 1)
+        if len(data) > MAX_KEY:
+            raise StoreError(f"{self.settings.auth_path!r} is larger than an account key can be")
         if not data.strip() or KEY_END in data:
             return data.strip() and data
         try:
@@ -124,10 +131,17 @@ class Store:
 
     def read_state(self) -> State:
         """What is known now; the first state if nothing is."""
-        try:
-            return decode(_read(self._state, MAX_BYTES))
-        except OSError:
-            return State()
+        version = self.state_version()
+        if version != self._known[0]:
+            try:
+                state = decode(_read(self._state, MAX_BYTES))
+            except OSError:
+                return State()
+            # The clock of a file system ticks slowly: what has just changed may change again unseen.
+            if time.time_ns() - changed_at(version) < TICK_NS:
+                return state
+            self._known = version, state
+        return self._known[1]
 
     def state_version(self) -> FileState:
         """Changes when the state does."""
@@ -140,11 +154,27 @@ class Store:
     # The new certificate.
 
     def write_pair(self, pair: Pair) -> None:
-        """Keep a new certificate until the next start; with the lock.  StoreError."""
+        """Keep a new certificate until the next start; with the lock.  StoreError, and then the last one
+        stays."""
+        old = self.read_pair()
+        try:
+            self._write_pair(pair)
+        except StoreError:
+            if old.certificate:
+                self._write_pair(old)
+            raise
+
+    def _write_pair(self, pair: Pair) -> None:
         # Never a new key beside an old certificate: that is first no certificate at all.
-        self.clear_pair()
+        self._write(self._certificate, b"", self.settings.cert_path + UPD)
         self._write(self._key, pair.key, self.settings.key_path + UPD)
         self._write(self._certificate, pair.certificate, self.settings.cert_path + UPD)
+
+    def check_room(self) -> None:
+        """StoreError if the disk has no room for a new certificate."""
+        info = os.fstatvfs(self._certificate)
+        if info.f_bavail * info.f_frsize < NEEDED_BYTES:
+            raise StoreError(f"the disk of {self.settings.cert_path!r} is full")
 
     def clear_pair(self) -> None:
         """There is no new certificate any more."""

@@ -15,6 +15,8 @@ from typing import List
 # linux/memfd.h: never a program.  Linux 6.3; some systems demand it (sysctl vm.memfd_noexec), older ones do
 # not know it.
 MFD_NOEXEC_SEAL = 0x8
+# The same the other way round.
+MFD_EXEC = 0x10
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
@@ -52,15 +54,24 @@ def is_sealed(fd: int) -> bool:
 
 def empty_memory_file(name: str) -> int:
     """A descriptor of a file that is still to be filled.  OSError as of memory_file()."""
+    return _create(name, os.MFD_ALLOW_SEALING, MFD_NOEXEC_SEAL)
+
+
+def executable_memory_file(name: str) -> int:
+    """The same for a program; nothing seals it."""
+    return _create(name, 0, MFD_EXEC)
+
+
+def _create(name: str, flags: int, newer: int) -> int:
+    """An empty file, with the flag `newer` where the kernel knows it."""
     if not hasattr(os, "memfd_create"):
         raise OSError(errno.ENOSYS, "this system has no files in memory (memfd_create)")
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        return os.memfd_create(name, flags | MFD_NOEXEC_SEAL)
+        return os.memfd_create(name, os.MFD_CLOEXEC | flags | newer)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-    return os.memfd_create(name, flags)
+    return os.memfd_create(name, os.MFD_CLOEXEC | flags)
 
 
 def name_of(fd: int) -> str:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import socket
-from typing import Callable, Optional, Sequence
+from typing import Callable, Optional, Sequence, Union
 
+from lwsws.net.memory_file import executable_memory_file, name_of
 from lwsws.net.programs import describe_exit
-from lwsws.net.run import Argument, Finished, InputFile, Run
+from lwsws.net.run import Argument, Finished, InputFile, OpenFile, Run
 from lwsws.net.spawn import Programs
 
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -55,6 +57,8 @@ x509_extensions = extensions
 # RFC 8737 3; OpenSSL 3.0 does not know its name.  The value is an OCTET STRING of 32 bytes.
 _ACME_IDENTIFIER = "1.3.6.1.5.5.7.1.31 = critical, DER:0420{}"
 
+# The path of the program, or a descriptor of it.
+Tool = Union[str, int]
 # Gets the output, or None and the reason in one line.
 Done = Callable[[Optional[bytes], str], None]
 
@@ -68,16 +72,31 @@ def find_openssl(path: str) -> str:
     return ""
 
 
+def hidden_copy(path: str) -> int:
+    """A descriptor of a copy in memory of the program at `path`, of which root is the owner and which may be
+    run, but not read: so nobody else of the user that runs it can look into it, and at the keys that it was
+    given (proc_pid_fd(5), ptrace(2)).  Made by root, before he becomes somebody else; OSError."""
+    fd = executable_memory_file("lwsws-openssl")
+    try:
+        with open(path, "rb", buffering=0) as program:
+            shutil.copyfileobj(program, open(fd, "wb", buffering=0, closefd=False))
+        os.fchmod(fd, 0o111)
+        # The kernel runs nothing that somebody could still write to.
+        return os.open(name_of(fd), os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
+
+
 class Openssl:
     """The tool.  Each method starts one run of it and tells `done` what came of it, never before it returns
     and not after the cancel() of the run.  A `key` is the PEM of a private key, EC or RSA, not encrypted."""
 
     __slots__ = ("_programs", "_tool")
 
-    def __init__(self, programs: Programs, tool: str) -> None:
-        """`tool` is the path of the program."""
+    def __init__(self, programs: Programs, tool: Tool) -> None:
+        """`tool` is the path of the program, or what hidden_copy() made of it."""
         self._programs = programs
-        self._tool = tool
+        self._tool: Argument = tool if isinstance(tool, str) else OpenFile(tool)
 
     def new_key(self, done: Done) -> Run:
         """A new private key: PEM of PKCS #8, on the curve P-256, which is named and not described."""

@@ -41,6 +41,12 @@ class InputFile(NamedTuple):
     data: bytes
 
 
+class OpenFile(NamedTuple):
+    """As an argument: the name of the file that is open as `fd`, which stays ours.  It may be the program."""
+
+    fd: int
+
+
 class Finished(NamedTuple):
     """A program that has ended."""
 
@@ -49,7 +55,7 @@ class Finished(NamedTuple):
     stderr: bytes               # the first MAX_OUTPUT bytes
 
 
-Argument = Union[str, InputFile]
+Argument = Union[str, InputFile, OpenFile]
 # Gets what became of a run, or None and the reason in a few words.
 Done = Callable[[Optional[Finished], str], None]
 
@@ -227,11 +233,12 @@ def _start(argv: Sequence[Argument], environment: Mapping[bytes, bytes], stdin: 
     fds: List[int] = []
     try:
         for argument in argv:
-            if isinstance(argument, InputFile):
-                fds.append(_filled_pipe(argument.data))
-                words.append(f"/dev/fd/{fds[-1]}")
-            else:
+            if isinstance(argument, str):
                 words.append(argument)
+                continue
+            fds.append(_filled_pipe(argument.data) if isinstance(argument, InputFile)
+                       else os.dup(argument.fd))
+            words.append(f"/dev/fd/{fds[-1]}")
     except OSError:
         for fd in fds:
             os.close(fd)

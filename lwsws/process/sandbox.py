@@ -43,7 +43,7 @@ from lwsws.process.landlock import (
     restrict,
     version,
 )
-from lwsws.server.acme import ACME_CLIENT
+from lwsws.server.acme import ACME_CLIENT, openssl_tool
 from lwsws.server.endpoints import endpoints_of
 from lwsws.server.plugins import plugin_directories
 
@@ -179,7 +179,6 @@ def _protocols(vhost: VhostConfig) -> Allowed:
 
 def _openssl(hook: str) -> Allowed:
     """What certificates by ACME need: the openssl program, with what loads its libraries, and a hook."""
-    from lwsws.server.verify_acme import openssl_tool
     if openssl_tool():
         yield openssl_tool(), RUN
     for path in LOADERS:

@@ -164,8 +164,8 @@ class SniffRole(Role):
         if hello.alpn == ACME_ALPN and sites.challenged is not None:
             context = sites.challenged(hello.server_name)
             if context is not None:
-                log.notice(f"conn {self.conn.ident}: {self.conn.peer} has asked for the challenge of "
-                           f"{hello.server_name}")
+                log.info(f"conn {self.conn.ident}: {self.conn.peer} has asked for the challenge of "
+                         f"{hello.server_name}")
                 self._shake_hands(context, hello, ClosingRole)
                 return
         vhost = sites.choose(hello.server_name)

@@ -9,7 +9,8 @@ What keeps a certificate from being had is no reason not to serve: it is said, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Tuple
+import os
+from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Set, Tuple
 
 from lwsws import log
 from lwsws.config.model import Config, Position, VhostConfig
@@ -19,6 +20,7 @@ from lwsws.net.keeper import READ, Keeper
 if TYPE_CHECKING:
     from lwsws.acme.settings import AcmeSettings
     from lwsws.acme.store import Store
+    from lwsws.net.openssl import Tool
 
 ACME_CLIENT = "lws-acme-client"
 
@@ -37,16 +39,27 @@ class Asked(NamedTuple):
 
 def find_certificates(config: Config) -> List[Asked]:
     """All that are asked for, each once; who is to hear of unsound options hears of them elsewhere."""
-    found: Dict[str, Asked] = {}
-    for each in _entries(config):
-        found.setdefault(each.settings.cert_path, each)
-    return list(found.values())
+    return [each for each, is_left_out in _sorted_out(config) if not is_left_out]
 
 
 def asked_twice(config: Config) -> List[Asked]:
-    """Those that are left out, because an earlier entry asks for the same file."""
-    kept = {id(each.vhost): each for each in find_certificates(config)}
-    return [each for each in _entries(config) if id(each.vhost) not in kept]
+    """Those that are left out, because an earlier entry has one of their files."""
+    return [each for each, is_left_out in _sorted_out(config) if is_left_out]
+
+
+def _sorted_out(config: Config) -> Iterator[Tuple[Asked, bool]]:
+    """All entries, and whether each is left out: its files are another one's; only accounts are shared."""
+    from lwsws.acme.settings import files_of
+    taken: Set[str] = set()
+    accounts: Set[str] = set()
+    for each in _entries(config):
+        settings = each.settings
+        own = set(files_of(settings.cert_path, settings.key_path))
+        is_left_out = bool(own & (taken | accounts)) or settings.auth_path in taken
+        if not is_left_out:
+            taken |= own
+            accounts.add(settings.auth_path)
+        yield each, is_left_out
 
 
 def _entries(config: Config) -> Iterator[Asked]:
@@ -89,6 +102,27 @@ def with_challenge_port(config: Config, asked: List[Asked]) -> Tuple[Config, Tup
     return config._replace(vhosts=(*config.vhosts, *added)), tuple(added)
 
 
+# The openssl program.
+
+
+def openssl_tool() -> str:
+    """Its path, "" if there is none."""
+    from lwsws.net.openssl import DEFAULT_PATH, find_openssl
+    return find_openssl(os.environ.get("PATH", "")) or find_openssl(DEFAULT_PATH)
+
+
+def hidden_tool(path: str) -> Tool:
+    """The program at `path` so that nobody can look into it but root, where that can be had; for root."""
+    from lwsws.net.openssl import hidden_copy
+    if os.geteuid() == 0:
+        try:
+            return hidden_copy(path)
+        except OSError as error:
+            log.info(f"acme: {path} is run as it is ({error.strerror}): other programs of that user could "
+                     "look into it")
+    return path
+
+
 # Their files.
 
 
@@ -98,10 +132,10 @@ def open_certificates(asked: List[Asked], keeper: Keeper) -> List[Store]:
     stores = []
     for each in asked:
         try:
-            store = Store(each.settings)
             for path in (each.settings.cert_path, each.settings.key_path, each.settings.ca_file):
                 if path:
                     keeper.allow(READ, path)
+            store = Store(each.settings)
         except (StoreError, OSError) as error:
             log.err(f"{each.where}: {each.path}: {error}: no certificate for {each.settings.name}")
             continue
@@ -117,7 +151,7 @@ def _put_in_place(store: Store, keeper: Keeper) -> None:
     if not store.lock():
         return      # of an order that is under way: what comes of it is found later
     try:
-        text = promote(store, keeper)
+        _, text = promote(store, keeper)
         if text:
             log.notice(f"acme: {text}")
     except (OSError, StoreError) as error:

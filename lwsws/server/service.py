@@ -160,14 +160,14 @@ class Service:
         if not stores:
             return None
         from lwsws.acme.certifier import Certifier
-        from lwsws.server.verify_acme import openssl_tool
+        from lwsws.server.acme import hidden_tool, openssl_tool
         tool = openssl_tool()
         if not tool:
             log.err("acme: certificates need the program openssl, and there is none: install the package "
                     "openssl. Serving without")
             return None
         agent = f"lwsws/{__version__}"
-        return Certifier(self.context, stores, self.prepared.certified, self.keeper, tool, agent,
+        return Certifier(self.context, stores, self.prepared.certified, self.keeper, hidden_tool(tool), agent,
                          self._certificates_changed)
 
     def _certificate_files(self) -> FileKeeper:

@@ -10,8 +10,7 @@ from typing import Callable, Iterator, List, Set
 
 from lwsws.acme.settings import AcmeSettings
 from lwsws.config.model import Config, Fault
-from lwsws.net.openssl import DEFAULT_PATH, find_openssl
-from lwsws.server.acme import Asked, asked_twice, find_certificates
+from lwsws.server.acme import Asked, asked_twice, find_certificates, openssl_tool
 
 # Why the server's user may not run the program at a path; "" if he may.
 CannotRun = Callable[[str], str]
@@ -40,13 +39,8 @@ def acme_faults(config: Config, cannot_run: CannotRun) -> Iterator[Fault]:
             reason = 'no vhost has this as "host-ssl-cert", and "key-path" as "host-ssl-key"'
             yield _fault(each, "cert-path", f"{reason}: nothing is served with it")
     for each in asked_twice(config):
-        reason = f"another entry has {each.settings.cert_path!r} as well, and this one is left out"
+        reason = f"another entry has {each.settings.cert_path!r} or its key as well: this one is left out"
         yield _fault(each, "cert-path", reason)
-
-
-def openssl_tool() -> str:
-    """The openssl program, "" if there is none."""
-    return find_openssl(os.environ.get("PATH", "")) or find_openssl(DEFAULT_PATH)
 
 
 def coming_files(config: Config) -> Set[str]:

@@ -213,7 +213,7 @@ def test_a_torn_certificate_is_left_alone(folder: Path) -> None:
         upd = Path(f"{site.certificate}.upd")
         upd.write_bytes(upd.read_bytes()[:700])
         with site.server() as server:
-            server.wait_for("is not whole, and left alone")
+            server.wait_for("is of no use, and left alone")
             assert site.served_der() == first
 
 
