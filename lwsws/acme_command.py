@@ -11,14 +11,13 @@ import time
 from typing import Iterator, List, NamedTuple, Optional, Sequence, TextIO
 
 from lwsws.acme.pending import in_place, waiting
-from lwsws.acme.schedule import ORDER, Held, ends, next_due
+from lwsws.acme.schedule import Held, ends, next_order
 from lwsws.acme.settings import STATE, UPD, AcmeSettings
 from lwsws.acme.state import MAX_BYTES, State, decode
 from lwsws.acme.store import Store, StoreError
 from lwsws.config.loader import load
 from lwsws.net.keeper import OwnKeeper
 from lwsws.net.regular_file import read_regular_file
-from lwsws.net.timers import NEVER
 from lwsws.server.acme import find_certificates
 from lwsws.wire.dates import format_date
 
@@ -136,10 +135,7 @@ def _lines(settings: AcmeSettings, found: _Found, now: float) -> Iterator[str]:
     if state.shown is not None:
         challenge = state.shown.challenge
         yield f"  now          the CA looks at {challenge.kind} for {challenge.name}"
-    due = next_due(settings, state, held, now)
-    if due.what != ORDER:       # the CA is asked before; as things are now:
-        due = next_due(settings, state._replace(window_of=held.identifier if held else "", ask_at=NEVER),
-                       held, now)
+    due = next_order(settings, state, held, now)
     when = "now" if due.at <= now else f"on {format_date(int(due.at))}"
     yield f"  next try     {when}: {due.why}" if held is None or state.failures else f"  renewal      {when}"
 

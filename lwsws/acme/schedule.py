@@ -38,11 +38,13 @@ _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:
 
 
 class Due(NamedTuple):
-    """What is to be done next, ORDER or ASK, at what time, and why it is an order."""
+    """What is to be done next, ORDER or ASK, at what time, and why it is an order; `is_in_time`: only because
+    a certificate that is good will end."""
 
     what: str
     at: float
     why: str = ""
+    is_in_time: bool = False
 
 
 class Held(NamedTuple):
@@ -54,6 +56,17 @@ class Held(NamedTuple):
 
 def next_due(settings: AcmeSettings, state: State, held: Optional[Held], now: float) -> Due:
     """What is to be done next for the certificate of `settings`."""
+    order = next_order(settings, state, held, now)
+    if held is None or not held.identifier or not order.is_in_time:
+        return order
+    # The CA may have another opinion of when.
+    asked = state.window_of == held.identifier and state.ask_at <= now + MAX_ASK
+    ask = Due(ASK, state.ask_at if asked else 0.0)
+    return ask if ask.at < order.at else order
+
+
+def next_order(settings: AcmeSettings, state: State, held: Optional[Held], now: float) -> Due:
+    """When a certificate is ordered next, as far as is known, and why."""
     if state.renew_now:
         return Due(ORDER, now, ASKED_FOR)
     again = _not_before(settings, state, now)
@@ -68,10 +81,7 @@ def next_due(settings: AcmeSettings, state: State, held: Optional[Held], now: fl
     is_told = bool(held.identifier) and state.window_of == held.identifier and state.window_end > 0
     at = _in_window(state, held, now) if is_told else usual_time(settings, held)
     why = "the CA wants it renewed" if is_told else f"it {ends(held.certificate, now)}"
-    order = Due(ORDER, max(at, again), why)
-    asked = state.window_of == held.identifier and state.ask_at <= now + MAX_ASK
-    ask = Due(ASK, state.ask_at if asked else 0.0)
-    return ask if held.identifier and ask.at < order.at else order
+    return Due(ORDER, max(at, again), why, True)
 
 
 def _not_before(settings: AcmeSettings, state: State, now: float) -> float:
