@@ -84,22 +84,42 @@ def has_certificates(config: Config) -> bool:
 # Port 80.
 
 
-def takes_http_01(config: Config) -> bool:
-    """Whether some vhost listens where a CA looks for http-01."""
-    return any(vhost.port == HTTP_PORT and not vhost.unix_socket for vhost in config.vhosts)
+def on_port_80(config: Config, each: Asked) -> List[VhostConfig]:
+    """The vhosts at which a CA may arrive that looks for http-01, of whatever kind they are."""
+    interface = each.vhost.interface
+    return [vhost for vhost in config.vhosts if vhost.port == HTTP_PORT and not vhost.unix_socket
+            and (not vhost.interface or not interface or vhost.interface == interface)]
+
+
+def speaks_http(vhost: VhostConfig) -> bool:
+    """Whether plain http is spoken there."""
+    return not (vhost.host_ssl_cert or vhost.apply_listen_accept)
 
 
 def with_challenge_port(config: Config, asked: List[Asked]) -> Tuple[Config, Tuple[VhostConfig, ...]]:
     """`config` with vhosts on port 80 for nothing but challenges, if http-01 needs them; and these."""
-    if takes_http_01(config):
-        return config, ()
     added: List[VhostConfig] = []
     for each in asked:
-        vhost = each.vhost
-        if each.settings.challenge == "http-01" and not (vhost.unix_socket or vhost.listen_fd):
-            added.append(VhostConfig(each.settings.name, HTTP_PORT, vhost.interface, noipv6=vhost.noipv6,
-                                     ipv6only=vhost.ipv6only, where=each.where, path=each.path))
+        names = [name for name in each.settings.names if not name.startswith("*.")]
+        if each.settings.challenge != "http-01" or each.vhost.unix_socket or each.vhost.listen_fd:
+            continue
+        there = on_port_80(config, each)
+        if not there:
+            added.append(_for_challenges(each, names[0], each.vhost))
+        elif speaks_http(there[0]) and there[0].strict_host_check:
+            # Who asks for another name than those of the vhosts gets no answer there.
+            added += [_for_challenges(each, name, there[0]) for name in names if not _is_named(there, name)]
     return config._replace(vhosts=(*config.vhosts, *added)), tuple(added)
+
+
+def _is_named(vhosts: List[VhostConfig], name: str) -> bool:
+    return any(name == vhost.name or name.endswith(f".{vhost.name}") for vhost in vhosts)
+
+
+def _for_challenges(each: Asked, name: str, beside: VhostConfig) -> VhostConfig:
+    """A vhost without mounts, on port 80 of the addresses of `beside`."""
+    return VhostConfig(name, HTTP_PORT, beside.interface, noipv6=beside.noipv6, ipv6only=beside.ipv6only,
+                       listen_fd=beside.listen_fd, where=each.where, path=each.path)
 
 
 # The openssl program.

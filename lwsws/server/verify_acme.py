@@ -10,7 +10,15 @@ from typing import Callable, Iterator, List, Set
 
 from lwsws.acme.settings import AcmeSettings
 from lwsws.config.model import Config, Fault
-from lwsws.server.acme import Asked, asked_twice, find_certificates, openssl_tool
+from lwsws.server.acme import (
+    Asked,
+    asked_twice,
+    find_certificates,
+    on_port_80,
+    openssl_tool,
+    speaks_http,
+)
+from lwsws.wire.acme import HTTP_01
 
 # Why the server's user may not run the program at a path; "" if he may.
 CannotRun = Callable[[str], str]
@@ -35,6 +43,10 @@ def acme_faults(config: Config, cannot_run: CannotRun) -> Iterator[Fault]:
             reason = _no_hook(settings.dns_hook, cannot_run)
             if reason:
                 yield _fault(each, "dns-hook", reason)
+        there = on_port_80(config, each) if settings.challenge == HTTP_01 else []
+        if there and not speaks_http(there[0]):
+            reason = f"{HTTP_01} comes by plain http on port 80, which the vhost there does not speak"
+            yield _fault(each, "challenge", f"{reason}: use another challenge")
         if not _is_used(config, settings):
             reason = 'no vhost has this as "host-ssl-cert", and "key-path" as "host-ssl-key"'
             yield _fault(each, "cert-path", f"{reason}: nothing is served with it")
