@@ -18,6 +18,7 @@ from lwsws.acme.store import Store, StoreError
 from lwsws.config.loader import load
 from lwsws.net.keeper import OwnKeeper
 from lwsws.net.regular_file import read_regular_file
+from lwsws.net.tls_files import TlsError
 from lwsws.server.acme import find_certificates
 from lwsws.wire.dates import format_date
 
@@ -81,8 +82,8 @@ def _status(asked: Sequence[AcmeSettings]) -> int:
     for settings in asked:
         try:
             found = _look(settings)
-        except (OSError, StoreError) as error:
-            reason = error if isinstance(error, StoreError) else f"{error.strerror}: {error.filename}"
+        except (OSError, StoreError, TlsError) as error:
+            reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
             _say(f"{settings.name}: {reason}", sys.stderr)
             code = FAILED
             continue
@@ -102,7 +103,7 @@ class _Found(NamedTuple):
 
 
 def _look(settings: AcmeSettings) -> _Found:
-    """What there is now; OSError or StoreError if that may not be seen.  Makes no files."""
+    """What there is now; OSError, StoreError or TlsError if that may not be seen.  Makes no files."""
     try:
         state = decode(read_regular_file(settings.cert_path + STATE, MAX_BYTES))
     except FileNotFoundError:   # no server has had this configuration yet

@@ -49,7 +49,7 @@ class Attempt:
         self._account_key = b""
         self._is_new_key = False
         self._conversation: Optional[Conversation[bytes]] = None
-        self._running: Optional[Cancellable] = reactor.call_later(0, self._begin)
+        self._running: Optional[Cancellable] = reactor.call_later(0, self._clear_up)
         self._limit = reactor.call_later(ORDER_SECONDS, self._too_long)
 
     def cancel(self) -> None:
@@ -60,9 +60,14 @@ class Attempt:
         if self._running is not None:
             self._running.cancel()
             self._running = None
+        self._exhibit.hide()
+
+    def _clear_up(self) -> None:
+        """First of all: a hook must not clean up after somebody who was killed when ours has been called."""
+        self._running = None
+        self._exhibit.take_down(self._store.read_state().shown, self._begin)
 
     def _begin(self) -> None:
-        self._running = None
         try:
             key = self._store.account_key()
         except (StoreError, OSError) as error:

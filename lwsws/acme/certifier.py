@@ -26,6 +26,7 @@ from lwsws.acme.schedule import (
     Due,
     Held,
     after_asking,
+    after_asking_in_vain,
     after_failure,
     after_success,
     ends,
@@ -50,6 +51,8 @@ from lwsws.wire.dates import UNSET_CLOCK, format_date
 LOOK_SECONDS = 2.0
 # And what they say is thought over anew, if they have not changed.
 THINK_SECONDS = HOUR
+# Sooner, if the files could not be read.
+THINK_AGAIN = 60.0
 # Thinking of one takes some milliseconds where its files have changed.
 AT_A_TIME = 4
 
@@ -58,7 +61,7 @@ class _Managed:
     """One certificate, and what was last seen of it."""
 
     __slots__ = ("store", "targets", "seen", "pair", "due", "thought_at", "not_before",
-                 "is_stuck")
+                 "noted_at", "is_stuck")
 
     def __init__(self, store: Store, targets: Sequence[ServerTls]) -> None:
         self.store = store
@@ -68,7 +71,7 @@ class _Managed:
         self.due = Due("", 0.0)
         self.thought_at = 0.0
         # Of the last failure, which may stand nowhere else: it could not be written.
-        self.not_before = 0.0
+        self.not_before = self.noted_at = 0.0
         self.is_stuck = False
 
     @property
@@ -93,6 +96,7 @@ class Certifier:
         self._managed = [_Managed(store, [tls for tls in vhosts if _uses(tls, store)]) for store in stores]
         self._running: Optional[Cancellable] = None
         self._working: Optional[_Managed] = None
+        self._fetcher: Optional[Fetcher] = None
         self._timer: Optional[Timer] = None
         self._placeholders: Optional[Placeholders] = None
         self._to_think_of: Deque[_Managed] = deque()    # in the look that is under way
@@ -126,6 +130,7 @@ class Certifier:
         if self._running is not None:
             self._running.cancel()
             self._running = None
+        self._close_fetcher()
         if managed is not None:
             log.notice(f"acme: {managed.name}: given up, the next start begins it anew")
             managed.store.unlock()
@@ -168,16 +173,33 @@ class Certifier:
         seen = managed.store.state_version() + managed.pair
         if seen != managed.seen or not managed.thought_at <= now < managed.thought_at + THINK_SECONDS:
             managed.seen, managed.thought_at = seen, now
-            due = next_due(managed.store.settings, managed.store.read_state(), self._held(managed), now)
+            try:
+                held = self._held(managed)
+            except TlsError as error:
+                log.warn(f"acme: {managed.name}: {error}: whether it is good cannot be told now")
+                managed.due = Due("", NEVER)
+                managed.thought_at = now - THINK_SECONDS + THINK_AGAIN
+                return False
+            due = next_due(managed.store.settings, managed.store.read_state(), held, now)
             if due.at > now and due[:2] != managed.due[:2]:
                 log.info(f"acme: {managed.name}: the next {due.what} is on {format_date(int(due.at))}")
             managed.due = due
         # What an administrator wants is tried at once, unless it cannot even be noted that it was.
         at_once = managed.due.why == ASKED_FOR and not managed.is_stuck
-        return max(managed.due.at, 0.0 if at_once else managed.not_before) <= now
+        # If the clock was ahead when it was noted, it says nothing.
+        is_free = at_once or managed.noted_at > now or managed.not_before <= now
+        return is_free and managed.due.at <= now
 
     def _held(self, managed: _Managed) -> Optional[Held]:
-        return in_place(managed.store.settings, self._files.read)
+        """The certificate that there is; TlsError if that cannot be told."""
+        try:
+            return in_place(managed.store.settings, self._files.read)
+        except TlsError:
+            # Root's file, and nobody to read it for us: what was loaded at the start is still there.
+            loaded = [tls.certificate for tls in managed.targets if tls.certificate is not None]
+            if not loaded:
+                raise
+            return Held(loaded[0])
 
     def _begin(self, managed: _Managed) -> None:
         """Do what is due, unless somebody else does."""
@@ -188,7 +210,12 @@ class Certifier:
         # Somebody else may have done it meanwhile.
         managed.thought_at = 0.0
         managed.pair = store.pair_state()
-        state, held, now = store.read_state(), self._held(managed), self._context.wall_clock()
+        state, now = store.read_state(), self._context.wall_clock()
+        try:
+            held = self._held(managed)
+        except TlsError:    # the next look tells
+            store.unlock()
+            return
         due = next_due(store.settings, state, held, now)
         if due.at > now:
             store.unlock()
@@ -197,19 +224,17 @@ class Certifier:
         try:
             # First: what cannot be kept is not asked for.
             store.check_room()
-            store.write_state(state._replace(shown=None))
-            if state.shown is not None:     # of who was killed
-                Exhibit(store, self._openssl, self._context.programs, log.info).take_down(state.shown)
-            fetcher = self._fetcher(store)
+            store.write_state(state)
+            self._fetcher = self._make_fetcher(store)
         except (TlsError, StoreError) as error:
             self._failed(managed, AcmeError(str(error)))
             return
         if due.what == ASK and held is not None:
-            self._ask(managed, held, fetcher)
+            self._ask(managed, held, self._fetcher)
         else:
-            self._order(managed, held, due, fetcher)
+            self._order(managed, held, due, self._fetcher)
 
-    def _fetcher(self, store: Store) -> Fetcher:
+    def _make_fetcher(self, store: Store) -> Fetcher:
         settings = ClientSettings(ca=store.settings.ca_file)
         tls = client_context(settings, PemFiles(self._files.read))
         return Fetcher(self._reactor, self._context.workers, tls, self._user_agent)
@@ -254,7 +279,7 @@ class Certifier:
         state = after_failure(store.read_state(), store.settings, error.text, now, error.retry_after,
                               os.urandom(1)[0] / 255)
         managed.is_stuck = not self._write(managed, state)
-        managed.not_before = state.next_try
+        managed.not_before, managed.noted_at = state.next_try, now
         often = f" ({state.failures} times now)" if state.failures > 1 else ""
         log.err(f"acme: {managed.name}: no certificate: {error}{often}; the next try is on "
                 f"{format_date(int(state.next_try))}, or by `lwsws acme DIR renew-now`")
@@ -269,15 +294,18 @@ class Certifier:
                       lambda text: log.info(f"acme: {managed.name}: {text}"))
 
         def done(renewal: Optional[Renewal], error: Optional[AcmeError]) -> None:
-            fetcher.close()
             if error is not None:
                 log.info(f"acme: {managed.name}: the CA does not say when to renew: {error}")
             elif renewal is not None and renewal.reason:
                 log.notice(f"acme: {managed.name}: the CA explains when to renew: {renewal.reason}")
             now = self._context.wall_clock()
-            state = after_asking(store.read_state(), held.identifier, renewal, now)
+            state = store.read_state()
+            if error is None:
+                state = after_asking(state, held.identifier, renewal, now)
+            else:
+                state = after_asking_in_vain(state, held.identifier, error.retry_after, now)
             if not self._write(managed, state):
-                managed.not_before = now + HOUR
+                managed.not_before, managed.noted_at = now + HOUR, now
             self._finish(managed)
 
         steps = ask_renewal(store.settings.directory_url, held.identifier)
@@ -293,8 +321,14 @@ class Certifier:
             return False
         return True
 
+    def _close_fetcher(self) -> None:
+        fetcher, self._fetcher = self._fetcher, None
+        if fetcher is not None:
+            fetcher.close()
+
     def _finish(self, managed: _Managed) -> None:
         self._running = self._working = None
+        self._close_fetcher()
         managed.thought_at = -NEVER     # think anew
         managed.store.unlock()
         if self._to_think_of:

@@ -79,16 +79,20 @@ class Exhibit:
         if then is not None:
             then()
 
-    def take_down(self, shown: Shown) -> None:
-        """Take away what somebody has left who was killed."""
-        if shown.challenge.kind == DNS_01 and self._store.settings.dns_hook:
-            self._hook(CLEANUP, shown.challenge, lambda reason: self._cleaned_up(reason, None, False))
+    def take_down(self, shown: Optional[Shown], then: Callable[[], None]) -> None:
+        """Take away what somebody has left who was killed, if that is not None; then call `then`, which is at
+        once if there is nothing to do.  As with show(), hide() gives up."""
+        challenge = None if shown is None else shown.challenge
+        if challenge is not None and challenge.kind == DNS_01 and self._store.settings.dns_hook:
+            self._running = self._hook(CLEANUP, challenge, lambda reason: self._cleaned_up(reason, then))
+        else:
+            then()
 
-    def _cleaned_up(self, reason: str, then: Optional[Callable[[], None]], is_ours: bool = True) -> None:
+    def _cleaned_up(self, reason: str, then: Optional[Callable[[], None]]) -> None:
+        self._running = None
         if reason:
             self._warn(reason)
-        if is_ours:
-            self._put_up(None)
+        self._put_up(None)
         if then is not None:
             then()
 

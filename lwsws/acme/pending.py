@@ -100,16 +100,21 @@ def waiting(store: Store, keeper: FileKeeper) -> Optional[Waiting]:
     # By the files: the dates in certificates of different CAs say nothing of which came first.
     changes = [changed_at(keeper.state(path)) for path in (settings.cert_path, settings.key_path)]
     changed = max(change if change <= now * 1e9 else 0 for change in changes)
-    if changed > store.pair_changed_at() and in_place(settings, keeper.read) is not None:
-        return None
-    return found
+    try:
+        is_newer = changed > store.pair_changed_at() and in_place(settings, keeper.read) is not None
+    except TlsError:
+        is_newer = False    # ours can be read
+    return None if is_newer else found
 
 
 def in_place(settings: AcmeSettings, read: Read) -> Optional[Held]:
-    """The certificate at `cert-path`, None if it is not there, or of no use."""
+    """The certificate at `cert-path`, None if it is not there, or of no use; TlsError if that cannot be told,
+    for it cannot be read."""
     try:
         return held_by(settings.cert_path, settings.key_path, read)
-    except TlsError:
+    except TlsError as error:
+        if error.errno and not error.is_missing:
+            raise
         return None
 
 

@@ -162,6 +162,14 @@ def after_asking(state: State, identifier: str, renewal: Optional[Renewal], now:
     return state._replace(window_of=identifier, window_start=start, window_end=end, ask_at=now + seconds)
 
 
+def after_asking_in_vain(state: State, identifier: str, retry_after: float, now: float) -> State:
+    """The state after the CA gave no proper answer to that: what it said last still holds."""
+    seconds = min(max(retry_after, ASK_SECONDS), MAX_ASK)
+    if state.window_of != identifier:
+        state = state._replace(window_of=identifier, window_start=0.0, window_end=0.0)
+    return state._replace(ask_at=now + seconds)
+
+
 def read_time(text: str) -> float:
     """The unix seconds of a time as RFC 3339 writes it; 0 if it is none."""
     match = _TIME.fullmatch(text)

@@ -76,6 +76,8 @@ class Store:
         """Let go of the files, and of the lock."""
         while self._fds:
             os.close(self._fds.pop())
+        # Their numbers may be somebody else's now.
+        self._account = self._key = self._certificate = self._state = -1
 
     def _open(self, path: str) -> int:
         try:

@@ -24,7 +24,7 @@ from lwsws.core.protocol import Protocol
 from lwsws.core.routing import Routes
 from lwsws.core.session import ProtocolVhost, Server
 from lwsws.core.vhost import STS_FIELD, HeaderSet, MountPoint, Vhost
-from lwsws.net.keeper import LOG, READ, Keeper, OwnKeeper
+from lwsws.net.keeper import LOG, READ, FileKeeper, Keeper, OwnKeeper
 from lwsws.net.listening import Endpoint
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
@@ -229,6 +229,8 @@ class Shared:
         self.reactor = reactor
         self.serves = serves
         self.keeper: Keeper = keeper or OwnKeeper()
+        # Who reads certificates: those that have come by ACME before those in whose place they will be.
+        self.files: FileKeeper = self.keeper
         self.access_logs: Dict[str, AccessLog] = {}
         self.password_files: Dict[str, PasswordFile] = {}
         self.pools: List[Pool] = []     # of all proxy mounts
@@ -240,7 +242,9 @@ class Shared:
     def show_challenges(self, stores: Sequence[Store]) -> None:
         """From now on each vhost that is built answers the challenges of `stores`."""
         from lwsws.acme.board import Board
+        from lwsws.acme.pending import PendingFiles
         self.board = Board(stores)
+        self.files = PendingFiles(self.keeper, stores)
 
     def access_log(self, path: str) -> Optional[AccessLog]:
         """The log at `path`, opened once; None for no path."""
@@ -356,7 +360,7 @@ def build_vhost(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> V
     built.upgrades = shared.websockets(vhost, settings)
     built.allow_sni_mismatch = vhost.allow_sni_mismatch and not vhost.apply_listen_accept
     if vhost.host_ssl_cert:
-        built.tls = build_tls(vhost, settings, shared.keeper)
+        built.tls = build_tls(vhost, settings, shared)
     return built
 
 
@@ -371,15 +375,15 @@ def _with_challenges(routes: Routes, mounts: Sequence[MountPoint], board: Board,
     return Routes([challenges, *mounts])
 
 
-def build_tls(vhost: VhostConfig, settings: GlobalConfig, keeper: Keeper) -> ServerTls:
+def build_tls(vhost: VhostConfig, settings: GlobalConfig, shared: Shared) -> ServerTls:
     """The TLS side of `vhost`; BuildError if its files are of no use."""
     # Imported here: a server without TLS need not load ssl.
     from lwsws.net.tls_files import TlsError
     from lwsws.server.certificates import load_tls
     try:
-        tls = load_tls(vhost, settings, keeper)
+        tls = load_tls(vhost, settings, shared.files)
         for path in tls.settings.files:
-            keeper.allow(READ, path)
+            shared.keeper.allow(READ, path)
         return tls
     except TlsError as error:
         raise BuildError(f"{vhost.where}: {vhost.path}: {error}") from None

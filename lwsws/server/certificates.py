@@ -50,7 +50,8 @@ Clock = Callable[[], float]
 class Loaded(NamedTuple):
     """What came out of loading: the states of the files at that time and a context, or a fault.
 
-    `retry_at` is when, in unix seconds, the same files might do, though they do not now.
+    `is_missing`: a file is not there.  `retry_at` is when, in unix seconds, the same files might do, though
+    they do not now.
     """
 
     files: Tuple[FileState, ...]
@@ -58,6 +59,7 @@ class Loaded(NamedTuple):
     certificate: Optional[Certificate] = None
     fault: str = ""
     retry_at: float = NEVER
+    is_missing: bool = False
 
 
 # Dates.
@@ -137,7 +139,7 @@ def _load(states: Tuple[FileState, ...], settings: ServerSettings, now: float, k
     try:
         context = server_context(settings, files)
     except TlsError as error:
-        return Loaded(states, fault=f"{error}{_remedy(error, keeper)}")
+        return Loaded(states, fault=f"{error}{_remedy(error, keeper)}", is_missing=error.is_missing)
     certificate = _leaf(settings.certificate, files)
     reason = date_fault(certificate, now) if certificate is not None else ""
     if certificate is not None and reason:
@@ -301,7 +303,9 @@ class _Watched:
         tls = self.tls
         self.seen, self.retry_at, self.has_fault = loaded.files, loaded.retry_at, loaded.context is None
         if loaded.context is None:
-            log.err(f"TLS of {tls.name}: {loaded.fault}; {self.what_stays()}")
+            # Who has never had one waits for the first.
+            tell = log.info if loaded.is_missing and tls.certificate is None else log.err
+            tell(f"TLS of {tls.name}: {loaded.fault}; {self.what_stays()}")
             return
         tls.context, tls.certificate, tls.files = loaded.context, loaded.certificate, loaded.files
         until = ""

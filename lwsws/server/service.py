@@ -20,7 +20,7 @@ from __future__ import annotations
 import errno
 import resource
 import socket
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Set
 
 from lwsws import __version__, log
 from lwsws.config.model import Config, VhostConfig
@@ -30,7 +30,7 @@ from lwsws.core.peers import MAPPED_TEXT, address_key, peer_name
 from lwsws.core.role import Role
 from lwsws.net.bind import NOT_YET, is_dual
 from lwsws.net.bind_retry import BindRetry
-from lwsws.net.keeper import FileKeeper, Keeper, OwnKeeper
+from lwsws.net.keeper import Keeper, OwnKeeper
 from lwsws.net.listener import Accepted, Listener
 from lwsws.net.listening import Endpoint, Terms
 from lwsws.net.reactor import Reactor
@@ -93,12 +93,13 @@ class Service:
         if self.prepared.certified:
             from lwsws.server.certificates import CertificateWatch  # loads ssl
             self._watch = CertificateWatch(reactor, self.workers, self.prepared.certified,
-                                           keeper=self._certificate_files())
+                                           keeper=self.prepared.shared.files)
         self._certifier = self._make_certifier()
         self.max_connections = settings.max_connections or connection_limit(
             FDS_OF_STORE * len(self.prepared.stores))
         # Until they have listeners; none where those of another endpoint take the connections, too.
         self._sockets: Dict[Endpoint, List[socket.socket]] = {}
+        self._given_up: Set[Endpoint] = set()   # which may be done without
         self._listeners: List[Listener] = []
         self._retries: List[BindRetry] = []
         self._paused = False
@@ -118,6 +119,7 @@ class Service:
                 if set(map(id, configs)) <= set(map(id, self.prepared.optional)):
                     log.notice(f"{self._bind_fault(endpoint, configs[0], error)}: a CA that comes there for "
                                "http-01 gets no answer of ours")
+                    self._given_up.add(endpoint)
                     continue
                 if endpoint.may_appear and error.errno in NOT_YET:
                     continue
@@ -170,13 +172,6 @@ class Service:
         return Certifier(self.context, stores, self.prepared.certified, self.keeper, hidden_tool(tool), agent,
                          self._certificates_changed)
 
-    def _certificate_files(self) -> FileKeeper:
-        """Who reads certificates: those that have come by ACME before those in whose place they will be."""
-        if not self.prepared.stores:
-            return self.keeper
-        from lwsws.acme.pending import PendingFiles
-        return PendingFiles(self.keeper, self.prepared.stores)
-
     def _certificates_changed(self) -> None:
         if self._watch is not None:
             self._watch.check_now()
@@ -203,7 +198,7 @@ class Service:
                     self._listen(listening, self._sockets.pop(endpoint))
                 except OSError as error:
                     raise BindError(self._bind_fault(endpoint, listening.configs[0], error)) from None
-            elif endpoint.may_appear:
+            elif endpoint.may_appear and endpoint not in self._given_up:
                 self._wait_for(listening)
         self._write_row()
 
