@@ -67,13 +67,12 @@ def test_a_fault_that_is_not_fatal(home: Path, capsys: pytest.CaptureFixture[str
 
 def test_what_is_not_served_yet_is_said_but_no_fault(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gzip = {"mountpoint": "/c", "origin": "gzip:///bin/sh"}
-    directory = config(home, {}, {"mounts": [gzip], "ws-protocols": [{"lws-acme-client": {}}]})
+    directory = config(home, {}, {"mounts": [gzip]})
     assert check(directory, DATA) == 0
     *remarks, last = capsys.readouterr().err.splitlines()
     assert last == f"{directory}: OK"
     assert all(remark.startswith(f"{directory}/conf.d/test:1:") for remark in remarks)
     text = "\n".join(remarks)
-    assert "the protocol 'lws-acme-client' is not offered by this version yet" in text
     assert "vhosts[0].mounts[0].origin: gzip:// is not served by this version" in text
 
 

@@ -25,8 +25,8 @@ from lwsws.net.regular_file import read_regular_file
 
 # Name -> module, class.
 BUNDLED: Mapping[str, Tuple[str, str]] = {
-    "lws-acme-client": ("lwsws.acme.protocol", "AcmeClient"),
     "dumb-increment-protocol": ("lwsws.builtin.dumb_increment", "DumbIncrement"),
+    "lws-acme-client": ("lwsws.acme.protocol", "AcmeClient"),
     "lws-echo": ("lwsws.builtin.echo", "Echo"),
     "lws-mirror-protocol": ("lwsws.builtin.mirror", "Mirror"),
     "lws-server-status": ("lwsws.builtin.server_status", "ServerStatus"),
