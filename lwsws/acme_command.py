@@ -110,7 +110,7 @@ def _look(settings: AcmeSettings) -> _Found:
         return _Found(State(), in_place(settings, read_regular_file), False)
     store = Store(settings)
     try:
-        new = waiting(store, OwnKeeper())
+        new = waiting(store, OwnKeeper(), time.time())
     finally:
         store.close()
     return _Found(state, in_place(settings, read_regular_file) if new is None else new.held, new is not None)

@@ -89,7 +89,7 @@ class Certifier:
         new certificate in its files."""
         self._context = context
         self._reactor = context.reactor
-        self._files = PendingFiles(keeper, stores)
+        self._files = PendingFiles(keeper, stores, context.wall_clock)
         self._openssl = Openssl(context.programs, tool)
         self._user_agent = user_agent
         self._changed = changed
@@ -256,12 +256,14 @@ class Certifier:
             self._failed(managed, error or AcmeError("no certificate, and no reason"))
             return
         store, now = managed.store, self._context.wall_clock()
-        if self._write(managed, after_success(store.read_state(), store.settings, now)):
+        certificate = held.certificate
+        life = certificate.not_after - certificate.not_before
+        if self._write(managed, after_success(store.read_state(), store.settings, now, life)):
             managed.not_before = 0.0
         place, why_not = f"{store.settings.cert_path}{UPD} until the next start", ""
         try:
             # Where we may, at once.
-            is_in_place, why_not = promote(store, self._files.placed)
+            is_in_place, why_not = promote(store, self._files.placed, now)
             if is_in_place:
                 place, why_not = store.settings.cert_path, ""
         except (OSError, StoreError):

@@ -72,7 +72,7 @@ class Exhibit:
             self._running = None
         challenge, self._challenge = self._challenge, None
         if challenge is not None and challenge.kind == DNS_01:
-            self._hook(CLEANUP, challenge, lambda reason: self._cleaned_up(reason, then))
+            self._hook(CLEANUP, challenge, lambda reason: self._cleaned_up(challenge, reason, then))
             return
         if challenge is not None:
             self._put_up(None)
@@ -84,15 +84,20 @@ class Exhibit:
         once if there is nothing to do.  As with show(), hide() gives up."""
         challenge = None if shown is None else shown.challenge
         if challenge is not None and challenge.kind == DNS_01 and self._store.settings.dns_hook:
-            self._running = self._hook(CLEANUP, challenge, lambda reason: self._cleaned_up(reason, then))
+            self._running = self._hook(CLEANUP, challenge,
+                                       lambda reason: self._cleaned_up(challenge, reason, then))
         else:
             then()
 
-    def _cleaned_up(self, reason: str, then: Optional[Callable[[], None]]) -> None:
+    def _cleaned_up(self, challenge: Optional[Challenge], reason: str,
+                    then: Optional[Callable[[], None]]) -> None:
         self._running = None
         if reason:
             self._warn(reason)
-        self._put_up(None)
+        # Somebody else may be at it by now.
+        shown = self._store.read_state().shown
+        if shown is not None and shown.challenge == challenge:
+            self._put_up(None)
         if then is not None:
             then()
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
-from typing import Callable, Dict, Iterable, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
 
 from lwsws.acme.schedule import Held, missing_names
 from lwsws.acme.settings import DAY, NEW, OLD, UPD, AcmeSettings
@@ -28,13 +27,15 @@ Read = Callable[[str, int], bytes]
 
 # Certificates in a chain.
 MAX_CHAIN = 10
+KEY_LABELS = (b"PRIVATE KEY", b"EC PRIVATE KEY", b"RSA PRIVATE KEY")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 
 def sound(pair: Pair, settings: AcmeSettings, now: float) -> Waiting:
     """`pair` without anything that is not PEM, if it may be served at `now` (unix seconds): certificate and
     key are whole and belong together, are in date, and for one of the names; TlsError."""
-    pair = Pair(_blocks(pair.certificate, b"CERTIFICATE", MAX_CHAIN, "certificate"),
-                _blocks(pair.key, b"(?:EC |RSA )?PRIVATE KEY", 1, "private key"))
+    pair = Pair(_blocks(pair.certificate, (b"CERTIFICATE",), MAX_CHAIN, "certificate"),
+                _blocks(pair.key, KEY_LABELS, 1, "private key"))
     held = hold(pair, settings)
     certificate = held.certificate
     if now >= UNSET_CLOCK and not certificate.not_before - DAY <= now <= certificate.not_after:
@@ -45,13 +46,20 @@ def sound(pair: Pair, settings: AcmeSettings, now: float) -> Waiting:
     return Waiting(pair, held)
 
 
-def _blocks(data: bytes, label: bytes, most: int, what: str) -> bytes:
-    """The PEM blocks in `data` of that label, up to `most` of them, and no byte else; TlsError for none."""
-    pattern = b"-----BEGIN (" + label + b")-----\\s+([A-Za-z0-9+/=\\s]+?)-----END \\1-----"
-    blocks = [b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (name, b"\n".join(body.split()), name)
-              for name, body in re.findall(pattern, data)]
+def _blocks(data: bytes, labels: Sequence[bytes], most: int, what: str) -> bytes:
+    """The PEM blocks in `data` that have one of these labels, up to `most` of them, and no byte else;
+    TlsError if there is none, or more."""
+    blocks = []
+    pieces = data[:MAX_PEM].split(b"-----BEGIN ")
+    for piece in pieces[1:]:
+        label, _, rest = piece.partition(b"-----")
+        body, end, _ = rest.partition(b"-----END " + label + b"-----")
+        lines = body.split()
+        if label in labels and end and lines and not b"".join(lines).strip(_BASE64):
+            blocks.append(b"\n".join([b"-----BEGIN %s-----" % label, *lines, b"-----END %s-----\n" % label]))
     if not 1 <= len(blocks) <= most:
-        raise TlsError(CERTIFICATE, f"there is {'more than one' if blocks else 'no whole'} {what} in it")
+        number = f"more than {most}" if blocks else "no whole"
+        raise TlsError(CERTIFICATE, f"there is {number} {what} in it")
     return b"".join(blocks)
 
 
@@ -83,16 +91,16 @@ class Waiting(NamedTuple):
     held: Held
 
 
-def waiting(store: Store, keeper: FileKeeper) -> Optional[Waiting]:
-    """The new certificate of `store`, None if there is none, or `keeper` finds one that was put in its place
-    later, by somebody else."""
+def waiting(store: Store, keeper: FileKeeper, now: float) -> Optional[Waiting]:
+    """The new certificate of `store` at `now` (unix seconds), None if there is none, or `keeper` finds one
+    that was put in its place later, by somebody else."""
     try:
         pair = store.read_pair()
     except OSError:
         return None
     if not pair.certificate or not pair.key:
         return None
-    settings, now = store.settings, time.time()
+    settings = store.settings
     try:
         found = sound(pair, settings, now)
     except TlsError:
@@ -121,8 +129,11 @@ def in_place(settings: AcmeSettings, read: Read) -> Optional[Held]:
 class PendingFiles:
     """Reads files as a keeper does, and what waits in place of what is there."""
 
-    def __init__(self, keeper: FileKeeper, stores: Iterable[Store]) -> None:
+    def __init__(self, keeper: FileKeeper, stores: Iterable[Store],
+                 clock: Callable[[], float] = time.time) -> None:
+        """`clock` tells unix seconds."""
         self.anew = keeper.anew
+        self._clock = clock
         self.placed = keeper    # what is there
         self._stores: Dict[str, Store] = {}
         for store in stores:
@@ -132,7 +143,7 @@ class PendingFiles:
         """As Keeper.read()."""
         normal = os.path.normpath(path)
         store = self._stores.get(normal)
-        found = None if store is None else waiting(store, self.placed)
+        found = None if store is None else waiting(store, self.placed, self._clock())
         if store is None or found is None:
             return self.placed.read(path, limit)
         return found.pair.certificate if normal == store.settings.cert_path else found.pair.key
@@ -147,18 +158,18 @@ class PendingFiles:
 # The next start.
 
 
-def promote(store: Store, keeper: FileKeeper) -> Tuple[bool, str]:
-    """Put a certificate that waits in its place.  With the lock.  Whether that was done, and what there is to
-    say of it, which may be nothing.
+def promote(store: Store, keeper: FileKeeper, now: float) -> Tuple[bool, str]:
+    """Put a certificate that waits in its place, at `now` (unix seconds).  With the lock.  Whether that was
+    done, and what there is to say of it, which may be nothing.
 
     OSError, StoreError; nothing was changed then, unless it is the disk that is full or broken.
 
     The key goes first: where the power goes between the two, certificate and key do not belong together, and
     the next start does it again.
     """
-    found = waiting(store, keeper)
+    found = waiting(store, keeper, now)
     if found is None:
-        return False, _why_not(store, keeper)
+        return False, _why_not(store, keeper, now)
     settings = store.settings
     for path, data in ((settings.key_path, found.pair.key), (settings.cert_path, found.pair.certificate)):
         # One that is there already came before the power went: what is its .old belongs to the other's.
@@ -176,7 +187,7 @@ def read_or_nothing(path: str, keeper: FileKeeper) -> bytes:
         return b""
 
 
-def _why_not(store: Store, keeper: FileKeeper) -> str:
+def _why_not(store: Store, keeper: FileKeeper, now: float) -> str:
     """What waits and is of no use, for the log."""
     pair, settings = store.read_pair(), store.settings
     if not pair.certificate and not pair.key:
@@ -185,7 +196,7 @@ def _why_not(store: Store, keeper: FileKeeper) -> str:
         store.clear_pair()      # all was done but that
         return ""
     try:
-        sound(pair, settings, time.time())
+        sound(pair, settings, now)
     except TlsError as error:
         return f"{settings.cert_path}{UPD} is of no use, and left alone: {error}"
     return f"{settings.cert_path}{UPD} is older than what is there, and left alone"

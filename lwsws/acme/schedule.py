@@ -16,11 +16,14 @@ from typing import List, NamedTuple, Optional
 from lwsws.acme.settings import DAY, HOUR, AcmeSettings
 from lwsws.acme.state import MAX_ERROR, State
 from lwsws.wire.acme import Renewal
+from lwsws.wire.acme_answer import printable
 from lwsws.wire.certificate import Certificate, covers
 from lwsws.wire.dates import seconds_since_1970
 
 FIRST_DELAY, LAST_DELAY = HOUR, DAY
-# After a second certificate within a day; four times that after the third, and so on.
+# One certificate after the other in less is odd, and of a short-lived one in a part of its life.
+QUICK = 2 * DAY
+# After a second such certificate; four times that after the third, and so on, up to a day.
 TURN_SECONDS = 60.0
 # How much longer than that it may be: several servers behind one name should not fail together.
 DELAY_JITTER = 0.1
@@ -87,7 +90,7 @@ def next_order(settings: AcmeSettings, state: State, held: Optional[Held], now: 
 def _not_before(settings: AcmeSettings, state: State, now: float) -> float:
     """Before when nothing is ordered again: what failed, or what has come and is of no use; unless something
     else is asked for now, or the clock was ahead then."""
-    if state.tried > now:
+    if state.tried > now or state.renewed > now:
         return 0.0
     # Whatever makes one certificate follow the other will get tired of it.
     pause = min(TURN_SECONDS * 4 ** min(state.turns - 1, 10), DAY) if state.turns > 0 else 0.0
@@ -108,8 +111,9 @@ def _in_window(state: State, held: Held, now: float) -> float:
     """When the CA wants the certificate renewed: not after its end, and not every hour."""
     begin, end = held.certificate.not_before, held.certificate.not_after
     at = state.window_start + (state.window_end - state.window_start) * share(held)
-    at = min(at, end - (end - begin) * YOUNGEST)
-    return max(at, state.renewed + DAY) if state.renewed <= now else at
+    if state.renewed <= now:
+        at = max(at, state.renewed + DAY)
+    return min(at, end - (end - begin) * YOUNGEST)
 
 
 def share(held: Held) -> float:
@@ -140,13 +144,13 @@ def after_failure(state: State, settings: AcmeSettings, error: str, now: float, 
     """The state after a failure at `now`; `retry_after` is what the CA asks for, `jitter` is from 0 to 1."""
     failures = (state.failures if state.mark == settings.mark else 0) + 1
     delay = min(FIRST_DELAY * 2 ** min(failures - 1, 10), LAST_DELAY) * (1 + DELAY_JITTER * jitter)
-    return state._replace(mark=settings.mark, failures=failures, error=error[:MAX_ERROR], tried=now,
+    return state._replace(mark=settings.mark, failures=failures, error=printable(error, MAX_ERROR), tried=now,
                           next_try=now + max(delay, retry_after), renew_now=False, shown=None)
 
 
-def after_success(state: State, settings: AcmeSettings, now: float) -> State:
-    """The state after a certificate has come."""
-    turns = state.turns + 1 if 0 <= now - state.renewed < DAY else 0
+def after_success(state: State, settings: AcmeSettings, now: float, life: float) -> State:
+    """The state after a certificate has come, which is good for `life` seconds."""
+    turns = state.turns + 1 if 0 <= now - state.renewed < min(QUICK, life * LEFT) else 0
     return State(mark=settings.mark, tried=now, renewed=now, directory=settings.directory_url, turns=turns)
 
 

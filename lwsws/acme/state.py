@@ -11,11 +11,11 @@ import json
 from typing import Any, Dict, NamedTuple, Optional
 
 from lwsws.wire.acme import Challenge
-from lwsws.wire.acme_answer import printable
 
 # A challenge by tls-alpn-01 brings a certificate and a key; nothing else in it is long.
 MAX_BYTES = 64 * 1024
 MAX_ERROR = 500
+MAX_COUNT = 10 ** 6
 # The year 5138: what is beyond is no time.
 MAX_TIME = 1e11
 
@@ -82,9 +82,10 @@ def _field(value: Any, default: Any) -> Any:
     if isinstance(default, float):
         # Not a number is not between these.
         return float(value) if type(value) in (int, float) and 0 <= value < MAX_TIME else default
-    if isinstance(value, str) and isinstance(default, str):
-        return printable(value, MAX_ERROR)      # some are shown to root
-    return value if type(value) is type(default) else default
+    if type(value) is not type(default) or (type(value) is int and not 0 <= value < MAX_COUNT):
+        return default
+    # Some are shown to root.
+    return value if not isinstance(value, str) or value.isprintable() else default
 
 
 def _shown(value: Any) -> Optional[Shown]:

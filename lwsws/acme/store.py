@@ -95,7 +95,7 @@ class Store:
         """Take the lock of the account; False if somebody else has it, in this process or another."""
         try:
             fcntl.flock(self._account, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except (OSError, ValueError):
             return False
         return True
 
@@ -103,8 +103,8 @@ class Store:
         """Give it back."""
         try:
             fcntl.flock(self._account, fcntl.LOCK_UN)
-        except OSError:
-            pass    # no file system refuses that
+        except (OSError, ValueError):
+            pass    # it is closed, and so given back
 
     # The account key.
 
@@ -158,7 +158,10 @@ class Store:
     def write_pair(self, pair: Pair) -> None:
         """Keep a new certificate until the next start; with the lock.  StoreError, and then the last one
         stays."""
-        old = self.read_pair()
+        try:
+            old = self.read_pair()
+        except OSError as error:
+            raise StoreError(f"cannot read {self.settings.cert_path + UPD!r}: {error.strerror}") from None
         try:
             self._write_pair(pair)
         except StoreError:

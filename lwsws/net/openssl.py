@@ -11,6 +11,7 @@ alternative ones.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -37,6 +38,9 @@ PRIVATE_KEY = b"-----BEGIN PRIVATE KEY-----"
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 # The first byte of a SEQUENCE in DER.
 SEQUENCE = b"\x30"
+
+# How a program for the kernel itself begins; elf(5).
+ELF = b"\x7fELF"
 
 # Letters, digits, hyphens within, and the underscore that names in local networks have.
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -78,8 +82,10 @@ def hidden_copy(path: str) -> int:
     given (proc_pid_fd(5), ptrace(2)).  Made by root, before he becomes somebody else; OSError."""
     fd = executable_memory_file("lwsws-openssl")
     try:
-        with open(path, "rb", buffering=0) as program:
-            shutil.copyfileobj(program, open(fd, "wb", buffering=0, closefd=False))
+        with open(path, "rb", buffering=0) as program, open(fd, "wb", buffering=0, closefd=False) as copy:
+            shutil.copyfileobj(program, copy)
+        if os.pread(fd, len(ELF), 0) != ELF:    # a script has to be read by its interpreter
+            raise OSError(errno.ENOEXEC, "it is a script")
         os.fchmod(fd, 0o111)
         # The kernel runs nothing that somebody could still write to.
         return os.open(name_of(fd), os.O_RDONLY | os.O_CLOEXEC)

@@ -146,8 +146,8 @@ def hidden_tool(path: str) -> Tool:
 # Their files.
 
 
-def open_certificates(asked: List[Asked], keeper: Keeper) -> List[Store]:
-    """The files of those whose files can be had; why others cannot goes to the log."""
+def open_certificates(asked: List[Asked], keeper: Keeper, now: float) -> List[Store]:
+    """The files of those whose files can be had at `now` (unix seconds); why others cannot is logged."""
     from lwsws.acme.store import Store, StoreError
     stores = []
     for each in asked:
@@ -159,19 +159,19 @@ def open_certificates(asked: List[Asked], keeper: Keeper) -> List[Store]:
         except (StoreError, OSError) as error:
             log.err(f"{each.where}: {each.path}: {error}: no certificate for {each.settings.name}")
             continue
-        _put_in_place(store, keeper)
+        _put_in_place(store, keeper, now)
         stores.append(store)
     return stores
 
 
-def _put_in_place(store: Store, keeper: Keeper) -> None:
+def _put_in_place(store: Store, keeper: Keeper, now: float) -> None:
     """Let what came while the last processes served take the place of what they had at their start."""
     from lwsws.acme.pending import promote
     from lwsws.acme.store import StoreError
     if not store.lock():
         return      # of an order that is under way: what comes of it is found later
     try:
-        _, text = promote(store, keeper)
+        _, text = promote(store, keeper, now)
         if text:
             log.notice(f"acme: {text}")
     except (OSError, StoreError) as error:

@@ -9,6 +9,7 @@ without a protocol for them is left out, and the site's `warnings` say so, with 
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -132,7 +133,7 @@ def prepare(config: Config, reactor: Reactor, default_plugins: str = "",
     if serves and has_certificates(config):
         asked = find_certificates(config)
         # First: what waits for this start is what is to be loaded.
-        stores = open_certificates(asked, shared.keeper)
+        stores = open_certificates(asked, shared.keeper, time.time())
         shared.show_challenges(stores)
         config, optional = with_challenge_port(config, asked)
     built = []
