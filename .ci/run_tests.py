@@ -1,8 +1,8 @@
 """Runs all tests with the Python that runs this; `make test` calls it.
 
 Those with real programs and clocks (tests/interop) mostly wait.  At the same time, with what they leave of
-the processors, all the others run; at a lower priority, so that no client of a real server has to wait for
-them.
+the processors, all the others run, in two processes; at a lower priority, so that no client of a real server
+has to wait for them.
 
 With arguments, which are pytest's, there is one process only, because they may choose among the tests.
 """
@@ -14,11 +14,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import List
+from typing import List, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest"]
+# There is one folder in which pytest remembers what has failed.
+NO_CACHE = ["-p", "no:cacheprovider"]
 REAL = "tests/interop"
+# Each order for a certificate starts dozens of programs.
+ACME = "tests/acme"
 NICE = 10
 
 
@@ -26,19 +30,32 @@ def main(arguments: List[str]) -> int:
     """The exit code: 0 if all passed."""
     if arguments:
         return subprocess.call([*PYTEST, *arguments], cwd=ROOT)
-    with tempfile.TemporaryFile() as output:
-        others = subprocess.Popen([*PYTEST, f"--ignore={REAL}"], cwd=ROOT, stdout=output, stderr=output)
-        try:
-            os.setpriority(os.PRIO_PROCESS, others.pid, NICE)
-            # Both would write to the one folder in which pytest remembers what has failed.
-            code = subprocess.call([*PYTEST, "-p", "no:cacheprovider", REAL], cwd=ROOT)
-            others.wait()
-        finally:
-            others.kill()
-            others.wait()
-        output.seek(0)
-        sys.stdout.write(output.read().decode("utf-8", "replace"))
-    return 0 if code == others.returncode == 0 else 1
+    others = [Others([f"--ignore={REAL}", f"--ignore={ACME}"]), Others([*NO_CACHE, ACME])]
+    try:
+        codes = [subprocess.call([*PYTEST, *NO_CACHE, REAL], cwd=ROOT)]
+        codes += [other.process.wait() for other in others]
+    finally:
+        for other in others:
+            other.end()
+    return 0 if not any(codes) else 1
+
+
+class Others:
+    """Tests that run beside those in front."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.output = tempfile.TemporaryFile()
+        self.process = subprocess.Popen([*PYTEST, *arguments], cwd=ROOT, stdout=self.output,
+                                        stderr=self.output)
+        os.setpriority(os.PRIO_PROCESS, self.process.pid, NICE)
+
+    def end(self) -> None:
+        """Show what they said; if they still run, they are ended."""
+        self.process.kill()
+        self.process.wait()
+        self.output.seek(0)
+        sys.stdout.write(self.output.read().decode("utf-8", "replace"))
+        self.output.close()
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Callable, List, Optional, Sequence, Set, Tuple, Type
 
-from tests.support.certificates import make_ca, make_certificate
 from tests.support.false_ca_answers import Altered, Canned, HttpsServer, Seen, Table
+from tests.support.false_ca_issuer import for_https
 from tests.support.false_ca_resources import Refused, Resources, Validate
 from tests.support.waiting import wait_until
 
@@ -54,9 +54,9 @@ class FalseCa(Resources):
         self.requests: List[Seen] = []
         self.refusals: List[str] = []   # what was not right about requests
         self._nonces: Set[str] = set()
-        https = make_ca(folder, "https-ca")
+        https, own = for_https(tuple(host_names))
         self.ca_file = https.cert
-        self._server = HttpsServer(make_certificate(folder, "https", host_names, https), self._respond)
+        self._server = HttpsServer(own, self._respond)
         self.base = f"https://127.0.0.1:{self._server.server_port}"
         self.directory_url = self.base + "/dir"
 

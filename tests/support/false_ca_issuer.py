@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import itertools
 import re
+import shutil
 import ssl
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import List, NamedTuple, Sequence, Tuple
 
 from tests.support.certificates import (
     DAY,
     LEAF_EXTENSIONS,
+    Pair,
     alternative,
     configure,
     generalized,
@@ -37,15 +42,40 @@ class Issued(NamedTuple):
     not_after: int
 
 
+def kept_folder() -> Path:
+    """A folder for as long as this process lives."""
+    folder = Path(tempfile.mkdtemp(prefix="false-ca-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # For servers that are not root any more.
+    folder.chmod(0o755)
+    return folder
+
+
+@functools.cache
+def for_https(names: Tuple[str, ...]) -> Tuple[Pair, Pair]:
+    """An authority, and the certificate for https of a server with these names."""
+    folder = kept_folder()
+    ca = make_ca(folder, "https-ca")
+    return ca, make_certificate(folder, "https", names, ca)
+
+
+@functools.cache
+def authorities() -> Tuple[Pair, Pair, str]:
+    """The root and the intermediate of all issuers of this process, and what RFC 9773 calls the last key."""
+    folder = kept_folder()
+    root = make_ca(folder, "false-root")
+    pair = make_ca(folder, "false-intermediate", root)
+    probe = make_certificate(folder, "probe", ca=pair)
+    return root, pair, ari_id(probe.cert).partition(".")[0]
+
+
 class Issuer:
     """A root, `root`, and an intermediate, `pair`, which signs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.root = make_ca(folder, "false-root")
-        self.pair = make_ca(folder, "false-intermediate", self.root)
-        probe = make_certificate(folder, "probe", ca=self.pair)
-        self.key_id = ari_id(probe.cert).partition(".")[0]
+        # Making them takes longer than most tests.
+        self.root, self.pair, self.key_id = authorities()
         self._numbers = itertools.count(1)
 
     def could_have(self, name: object) -> bool:
