@@ -209,7 +209,6 @@ class Certifier:
             return
         # Somebody else may have done it meanwhile.
         managed.thought_at = 0.0
-        managed.pair = store.pair_state()
         state, now = store.read_state(), self._context.wall_clock()
         try:
             held = self._held(managed)
