@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,15 @@ from tests.support.server import Server, site_server
 
 # serve(vhosts, **global_settings): a running server with these vhosts, all ready to answer.
 Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that nobody, who serves, may enter: those of pytest are closed to him."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture

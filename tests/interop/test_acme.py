@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
@@ -19,15 +18,6 @@ from tests.support.waiting import wait_until
 # What the log says of each order.
 ASKING = ": asking https://"
 KID, SECRET = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that nobody, who serves, may enter: those of pytest are closed to him."""
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
 
 
 def start_ca(folder: Path, **keys: Any) -> Pebble:

@@ -5,11 +5,10 @@ What the certifier makes of each answer, over hours, is in tests/acme.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import pytest
 
@@ -97,15 +96,6 @@ PAUSES: Dict[str, Case] = {
     "elsewhere": Case(NEW_ORDER, Altered({"authorizations": elsewhere_all}), "ca.invalid"),
     "never": Case(NEW_ORDER, never(), ""),
 }
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that nobody, who serves, may enter: those of pytest are closed to him."""
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
 
 
 def serves(site: AcmeSite) -> None:

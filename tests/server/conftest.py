@@ -45,3 +45,12 @@ def disable(monkeypatch: pytest.MonkeyPatch) -> Disable:
         return unable
 
     return disable
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A directory for the files of certificates, which nobody else can change."""
+    home = tmp_path / "acme"
+    home.mkdir()
+    home.chmod(0o700)
+    return home

@@ -39,15 +39,6 @@ ENTRY = "ws-protocols.lws-acme-client"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A directory for the files."""
-    home = tmp_path / "acme"
-    home.mkdir()
-    home.chmod(0o700)
-    return home
-
-
-@pytest.fixture
 def lines(capfd: pytest.CaptureFixture[str]) -> Lines:
     """What was logged since the last call, without the time."""
     return lambda: [line.partition("] ")[2] for line in capfd.readouterr().err.splitlines()]

@@ -27,15 +27,6 @@ VHOST = """
      }} }} ] }}"""
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A directory for the files."""
-    home = tmp_path / "acme"
-    home.mkdir()
-    home.chmod(0o700)
-    return home
-
-
 def vhost(home: Path, number: int = 1, **changes: Any) -> str:
     """A vhost that asks for a certificate and serves with it; `changes` are options with _ for -, or the keys
     `cert` and `key` of the vhost."""
