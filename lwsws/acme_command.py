@@ -51,6 +51,8 @@ def main(arguments: Sequence[str], data_dir: str) -> int:
         _say(USAGE.rstrip())
         return DONE
     if not (words[1:] == ["status"] or (words[1:2] == ["renew-now"] and len(words) <= 3)):
+        _say(f"lwsws acme: no such command: {' '.join(words)}" if words else "lwsws acme: no DIR is given",
+             sys.stderr)
         _say(USAGE.rstrip(), sys.stderr)
         return MISUSED
     loaded = load(words[0], data_dir)
@@ -95,11 +97,13 @@ def _status(asked: Sequence[AcmeSettings]) -> int:
 
 
 class _Found(NamedTuple):
-    """What there is of one certificate; `is_waiting`: it takes its place with the next start."""
+    """What there is of one certificate; `is_waiting`: it takes its place with the next start.  `is_busy`: an
+    order of its account is under way."""
 
     state: State
     held: Optional[Held]
     is_waiting: bool
+    is_busy: bool = False
 
 
 def _look(settings: AcmeSettings) -> _Found:
@@ -111,9 +115,11 @@ def _look(settings: AcmeSettings) -> _Found:
     store = Store(settings)
     try:
         new = waiting(store, OwnKeeper(), time.time())
+        is_busy = not store.lock()
     finally:
         store.close()
-    return _Found(state, in_place(settings, read_regular_file) if new is None else new.held, new is not None)
+    held = in_place(settings, read_regular_file) if new is None else new.held
+    return _Found(state, held, new is not None, is_busy)
 
 
 def _lines(settings: AcmeSettings, found: _Found, now: float) -> Iterator[str]:
@@ -133,12 +139,16 @@ def _lines(settings: AcmeSettings, found: _Found, now: float) -> Iterator[str]:
         yield f"  last try     failed on {format_date(int(state.tried))}{often}: {state.error}"
     elif state.renewed:
         yield f"  last try     good on {format_date(int(state.renewed))}"
-    if state.shown is not None:
-        challenge = state.shown.challenge
-        yield f"  now          the CA looks at {challenge.kind} for {challenge.name}"
+    if found.is_busy:
+        challenge = None if state.shown is None else state.shown.challenge
+        what = "with this account" if challenge is None else f"{challenge.kind} for {challenge.name}"
+        yield f"  now          an order is under way: {what}"
     due = next_order(settings, state, held, now)
     when = "now" if due.at <= now else f"on {format_date(int(due.at))}"
-    yield f"  next try     {when}: {due.why}" if held is None or state.failures else f"  renewal      {when}"
+    if due.is_in_time and not state.failures:
+        yield f"  renewal      {when}"
+    else:
+        yield f"  next try     {when}: {due.why}"
 
 
 # Renewing.
@@ -185,7 +195,7 @@ def _renew_one(store: Store) -> int:
             # With the lock, and as it is then.
             store.write_state(store.read_state()._replace(renew_now=True))
             _say(f"{name}: asked for; waiting for the server")
-            is_asked = True
+            is_asked, began, waited = True, time.time(), 0.0
         if is_free:
             store.unlock()
             if waited > NOTICE_SECONDS:

@@ -101,6 +101,7 @@ class Certifier:
         self._placeholders: Optional[Placeholders] = None
         self._to_think_of: Deque[_Managed] = deque()    # in the look that is under way
         self._has_said_clock = False
+        self._was_asked_for = False     # the order that is under way
 
     @property
     def busy(self) -> bool:
@@ -194,12 +195,12 @@ class Certifier:
         """The certificate that there is; TlsError if that cannot be told."""
         try:
             return in_place(managed.store.settings, self._files.read)
-        except TlsError:
-            # Root's file, and nobody to read it for us: what was loaded at the start is still there.
-            loaded = [tls.certificate for tls in managed.targets if tls.certificate is not None]
-            if not loaded:
+        except TlsError as error:
+            if not error.is_forbidden:
                 raise
-            return Held(loaded[0])
+            # Root's file, and nobody to read it for us: there is what was loaded at the start, or nothing.
+            loaded = [tls.certificate for tls in managed.targets if tls.certificate is not None]
+            return Held(loaded[0]) if loaded else None
 
     def _begin(self, managed: _Managed) -> None:
         """Do what is due, unless somebody else does."""
@@ -242,6 +243,7 @@ class Certifier:
 
     def _order(self, managed: _Managed, held: Optional[Held], due: Due, fetcher: Fetcher) -> None:
         settings = managed.store.settings
+        self._was_asked_for = due.why == ASKED_FOR
         names = ", ".join(settings.names)
         log.notice(f"acme: {managed.name}: asking {settings.directory_url} for a certificate for {names}, by "
                    f"{settings.challenge}: {due.why}")
@@ -257,7 +259,8 @@ class Certifier:
         store, now = managed.store, self._context.wall_clock()
         certificate = held.certificate
         life = certificate.not_after - certificate.not_before
-        if self._write(managed, after_success(store.read_state(), store.settings, now, life)):
+        state = after_success(store.read_state(), store.settings, now, life, self._was_asked_for)
+        if self._write(managed, state):
             managed.not_before = 0.0
         place, why_not = f"{store.settings.cert_path}{UPD} until the next start", ""
         try:

@@ -41,12 +41,12 @@ class Cancellable(Protocol):
 class Exhibit:
     """Shows the challenges of one certificate, one at a time."""
 
-    def __init__(self, store: Store, openssl: Openssl, programs: Programs, warn: Tell) -> None:
-        """`warn` is told what does not keep the order from going on."""
+    def __init__(self, store: Store, openssl: Openssl, programs: Programs, tell: Tell) -> None:
+        """`tell` is told what people may want to know."""
         self._store = store
         self._openssl = openssl
         self._programs = programs
-        self._warn = warn
+        self._tell = tell
         self._challenge: Optional[Challenge] = None
         self._running: Optional[Cancellable] = None
 
@@ -59,6 +59,7 @@ class Exhibit:
             if reason:
                 then(reason)
                 return
+            self._tell(f"running dns-hook {PRESENT} for {challenge.name}")
             self._running = self._hook(PRESENT, challenge, then)
         elif challenge.kind == TLS_ALPN_01:
             self._running = self._openssl.new_key(lambda key, reason: self._certify(key, reason, then))
@@ -93,7 +94,7 @@ class Exhibit:
                     then: Optional[Callable[[], None]]) -> None:
         self._running = None
         if reason:
-            self._warn(reason)
+            self._tell(reason)
         # Somebody else may be at it by now.
         shown = self._store.read_state().shown
         if shown is not None and shown.challenge == challenge:

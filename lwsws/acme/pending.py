@@ -20,11 +20,13 @@ from lwsws.net.keeper import FileKeeper
 from lwsws.net.regular_file import FileState, changed_at
 from lwsws.net.tls import ServerSettings, server_context
 from lwsws.net.tls_files import CERTIFICATE, PemFiles, TlsError, leaf_certificate, leaf_der
-from lwsws.wire.certificate import renewal_identifier
+from lwsws.wire.certificate import is_self_issued, renewal_identifier
 from lwsws.wire.dates import UNSET_CLOCK, format_date
 
 Read = Callable[[str, int], bytes]
 
+# What others than the owner may do at most, if the file that was there says so.
+KEY_MODE, CERTIFICATE_MODE = 0o640, 0o644
 # Certificates in a chain.
 MAX_CHAIN = 10
 KEY_LABELS = (b"PRIVATE KEY", b"EC PRIVATE KEY", b"RSA PRIVATE KEY")
@@ -73,15 +75,12 @@ def held_by(certificate: str, key: str, read: Read) -> Held:
     """The certificate that `read` finds at that path, if the one at `key` is its key; TlsError."""
     files = PemFiles(read)
     server_context(ServerSettings(certificate, key), files)
-    return Held(leaf_certificate(certificate, files), identifier(certificate, files))
-
-
-def identifier(path: str, files: PemFiles) -> str:
-    """What the CA calls the certificate in the file at `path`; "" if it has no name for it.  TlsError."""
+    found = leaf_certificate(certificate, files)
     try:
-        return renewal_identifier(leaf_der(path, files))
+        der = leaf_der(certificate, files)
+        return Held(found, renewal_identifier(der), is_self_issued(der))
     except ValueError:
-        return ""
+        return Held(found)
 
 
 class Waiting(NamedTuple):
@@ -171,10 +170,11 @@ def promote(store: Store, keeper: FileKeeper, now: float) -> Tuple[bool, str]:
     if found is None:
         return False, _why_not(store, keeper, now)
     settings = store.settings
-    for path, data in ((settings.key_path, found.pair.key), (settings.cert_path, found.pair.certificate)):
+    for path, data, most in ((settings.key_path, found.pair.key, KEY_MODE),
+                             (settings.cert_path, found.pair.certificate, CERTIFICATE_MODE)):
         # One that is there already came before the power went: what is its .old belongs to the other's.
         if read_or_nothing(path, keeper) != data:
-            replace(path, data)
+            replace(path, data, most)
     store.clear_pair()
     return True, f"the certificate that came for {settings.name} is in its place now: {settings.cert_path}"
 
@@ -202,9 +202,9 @@ def _why_not(store: Store, keeper: FileKeeper, now: float) -> str:
     return f"{settings.cert_path}{UPD} is older than what is there, and left alone"
 
 
-def replace(path: str, data: bytes) -> None:
+def replace(path: str, data: bytes, most: int) -> None:
     """Let `data` be the file at `path`, at once and for good, with the owner and mode of the one that was
-    there; that stays as `path`.old.  OSError."""
+    there, but for bits beyond `most`; that stays as `path`.old.  OSError."""
     path = os.path.realpath(path)   # what a link there leads to is meant
     new = path + NEW
     try:
@@ -213,13 +213,13 @@ def replace(path: str, data: bytes) -> None:
         pass
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        _take_after(fd, path)
+        _take_after(fd, path, most)
         if os.write(fd, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), new)
         os.fsync(fd)
     finally:
         os.close(fd)
-    _keep_old(path)
+    _keep_old(path, most)
     os.rename(new, path)
     directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -228,7 +228,7 @@ def replace(path: str, data: bytes) -> None:
         os.close(directory)
 
 
-def _take_after(fd: int, path: str) -> None:
+def _take_after(fd: int, path: str, most: int) -> None:
     """Give the new file `fd` the owner and mode of the one at `path`, if there is one."""
     try:
         old = os.lstat(path)
@@ -236,15 +236,16 @@ def _take_after(fd: int, path: str) -> None:
         return
     if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
         os.fchown(fd, old.st_uid, old.st_gid)
-    os.fchmod(fd, old.st_mode & 0o666)
+    os.fchmod(fd, old.st_mode & most)
 
 
-def _keep_old(path: str) -> None:
+def _keep_old(path: str, most: int) -> None:
     try:
         os.unlink(path + OLD)
     except FileNotFoundError:
         pass
     try:
         os.link(path, path + OLD)
+        os.chmod(path + OLD, os.stat(path + OLD).st_mode & most)
     except FileNotFoundError:
         pass

@@ -227,7 +227,9 @@ def check_directory(path: str) -> None:
     if not stat.S_ISDIR(info.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, f"{path} is no directory")
     if info.st_uid not in (0, os.geteuid()):
-        raise PermissionError(errno.EPERM, f"the directory {path} belongs to uid {info.st_uid}: chown it")
+        owner = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+        raise PermissionError(errno.EPERM, f"the directory {path} belongs to uid {info.st_uid}: chown it to "
+                                           f"{owner}")
     if info.st_mode & _WRITABLE:
         raise PermissionError(errno.EPERM, f"others may write to the directory {path}: chmod go-w it")
 

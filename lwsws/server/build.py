@@ -130,12 +130,13 @@ def prepare(config: Config, reactor: Reactor, default_plugins: str = "",
     shared = Shared(reactor, keeper, serves)
     stores: List[Store] = []
     optional: Tuple[VhostConfig, ...] = ()
-    if serves and has_certificates(config):
+    if has_certificates(config):
         asked = find_certificates(config)
-        # First: what waits for this start is what is to be loaded.
-        stores = open_certificates(asked, shared.keeper, time.time())
-        shared.show_challenges(stores)
         config, optional = with_challenge_port(config, asked)
+        if serves:
+            # First: what waits for this start is what is to be loaded.
+            stores = open_certificates(asked, shared.keeper, time.time())
+            shared.show_challenges(stores)
     built = []
     for vhost in config.vhosts:
         ordinary = in_the_clear = build_vhost(vhost, config.globals, shared)

@@ -117,8 +117,8 @@ class Service:
                 sockets = self._sockets[endpoint] = self._bind(endpoint, configs)
             except OSError as error:
                 if set(map(id, configs)) <= set(map(id, self.prepared.optional)):
-                    log.notice(f"{self._bind_fault(endpoint, configs[0], error)}: a CA that comes there for "
-                               "http-01 gets no answer of ours")
+                    log.warn(f"{self._bind_fault(endpoint, configs[0], error)}: a CA that comes there for "
+                             "http-01 gets no answer of ours")
                     self._given_up.add(endpoint)
                     continue
                 if endpoint.may_appear and error.errno in NOT_YET:

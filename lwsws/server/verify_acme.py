@@ -11,6 +11,7 @@ from typing import Callable, Iterator, List, Set
 from lwsws.acme.settings import AcmeSettings
 from lwsws.config.model import Config, Fault
 from lwsws.server.acme import (
+    ACME_CLIENT,
     Asked,
     asked_twice,
     find_certificates,
@@ -19,6 +20,10 @@ from lwsws.server.acme import (
     speaks_http,
 )
 from lwsws.wire.acme import HTTP_01
+from lwsws.wire.certificate import covers
+
+# The name of a vhost that was given none; as verify_tls.py has it.
+NAMELESS = "default"
 
 # Why the server's user may not run the program at a path; "" if he may.
 CannotRun = Callable[[str], str]
@@ -32,10 +37,12 @@ def acme_faults(config: Config, cannot_run: CannotRun) -> Iterator[Fault]:
                                    "package openssl")
     for each in asked:
         settings = each.settings
+        said = set()
         for option, path in (("auth-path", settings.auth_path), ("cert-path", settings.cert_path),
                              ("key-path", settings.key_path)):
             reason = _no_place(path)
-            if reason:
+            if reason and reason not in said:
+                said.add(reason)
                 yield _fault(each, option, f"{reason}. There will be no certificate for {settings.name}")
         if settings.ca_file and not os.path.isfile(settings.ca_file):
             yield _fault(each, "ca-file", f"there is no file {settings.ca_file!r}")
@@ -47,6 +54,7 @@ def acme_faults(config: Config, cannot_run: CannotRun) -> Iterator[Fault]:
         if there and not speaks_http(there[0]):
             reason = f"{HTTP_01} comes by plain http on port 80, which the vhost there does not speak"
             yield _fault(each, "challenge", f"{reason}: use another challenge")
+        yield from _strangers(config, each)
         if not _is_used(config, settings):
             reason = 'no vhost has this as "host-ssl-cert", and "key-path" as "host-ssl-key"'
             yield _fault(each, "cert-path", f"{reason}: nothing is served with it")
@@ -60,6 +68,9 @@ def coming_files(config: Config) -> Set[str]:
     files: List[str] = []
     for each in find_certificates(config):
         files += [each.settings.cert_path, each.settings.key_path]
+    for vhost in config.vhosts:     # what is wrong with its options is said, and more than that would mislead
+        if any(entry.name == ACME_CLIENT for entry in vhost.ws_protocols):
+            files += [os.path.normpath(path) for path in (vhost.host_ssl_cert, vhost.host_ssl_key) if path]
     return set(files)
 
 
@@ -88,6 +99,17 @@ def _no_hook(path: str, cannot_run: CannotRun) -> str:
     if not os.stat(path).st_mode & 0o111:
         return f"{path!r} is no program: chmod +x it"
     return cannot_run(path)
+
+
+def _strangers(config: Config, each: Asked) -> Iterator[Fault]:
+    """Vhosts that use the files, and for whose names the certificate will not be."""
+    names = each.settings.names
+    for vhost in config.vhosts:
+        is_theirs = os.path.normpath(vhost.host_ssl_cert or "/") == each.settings.cert_path
+        below = any(name.endswith(f".{vhost.name}") for name in names)
+        if is_theirs and vhost.name != NAMELESS and not covers(names, vhost.name) and not below:
+            reason = f"is not for {vhost.name!r}, a vhost that has this certificate: add it to alt-names, or "
+            yield _fault(each, "common-name", f"{reason}clients will refuse the certificate there")
 
 
 def _is_used(config: Config, settings: AcmeSettings) -> bool:

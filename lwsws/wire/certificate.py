@@ -46,7 +46,7 @@ _KEY_IDENTIFIER = 0x80
 
 _CERTIFICATE = [SEQUENCE, SEQUENCE, BIT_STRING]
 _SIGNED_PART = [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE]
-_VALIDITY, _SUBJECT = 3, 4
+_ISSUER, _VALIDITY, _SUBJECT = 2, 3, 4
 
 # The digits of a time: with seconds, without a fraction (4.1.2.5).
 _TIME_DIGITS = {_UTC_TIME: len("YYMMDDHHMMSS"), _GENERALIZED_TIME: len("YYYYMMDDHHMMSS")}
@@ -131,6 +131,15 @@ def renewal_identifier(der: bytes) -> str:
     keys = [content for tag, content in elements_of(only(contents_of(found[0], SEQUENCE)))
             if tag == _KEY_IDENTIFIER] if found else []
     return f"{b64url(keys[0])}.{b64url(serial)}" if keys and serial else ""
+
+
+def is_self_issued(der: bytes) -> bool:
+    """Whether whom the certificate `der` is for is who has issued it (RFC 5280 3.2).  ValueError as above."""
+    parts = elements_of(only(contents_of(der, SEQUENCE)))
+    if tags_of(parts) != _CERTIFICATE:
+        raise ValueError("it is no certificate")
+    fields = [field for field in elements_of(parts[0][1]) if field[0] != _VERSION]
+    return len(fields) > _SUBJECT and fields[_ISSUER] == fields[_SUBJECT]
 
 
 def covers(names: Sequence[str], host: str) -> bool:

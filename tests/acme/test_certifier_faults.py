@@ -110,7 +110,7 @@ def test_a_certificate_that_begins_before_the_one_in_its_place(world: World, nam
     ordered is what is served, and nothing is ordered twice."""
     world.ca.clock = lambda: world.wall() - HOUR
     begin = int(world.wall() - MINUTE)
-    world.put(make_certificate(world.home.parent, "own", names, days=90, not_before=begin))
+    world.put(make_certificate(world.home.parent, "own", names, world.ca.issuer, days=90, not_before=begin))
     process = world.start()
     world.settle()
     if names == NAMES:

@@ -27,7 +27,7 @@ class Bench:
 
     def another(self) -> Exhibit:
         """One more, as another process has it."""
-        return Exhibit(self.talk.store, self.talk.openssl, self.talk.programs, self.talk.warned.append)
+        return Exhibit(self.talk.store, self.talk.openssl, self.talk.programs, self.talk.tell)
 
     @property
     def up(self) -> object:

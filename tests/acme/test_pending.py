@@ -9,7 +9,7 @@ from typing import Dict, Tuple
 
 import pytest
 
-from lwsws.acme.pending import PendingFiles, promote, replace, waiting
+from lwsws.acme.pending import KEY_MODE, PendingFiles, promote, replace, waiting
 from lwsws.acme.settings import NEW, OLD
 from lwsws.acme.store import Pair, Store
 from lwsws.net.keeper import OwnKeeper
@@ -359,7 +359,7 @@ def interrupted(store: Store, old: made.Pair, new: made.Pair) -> None:
     """Where the power went between the key and the certificate."""
     put(store, old)
     store.write_pair(content(new))
-    replace(store.settings.key_path, content(new).key)
+    replace(store.settings.key_path, content(new).key, KEY_MODE)
 
 
 def test_it_is_done_again(store: Store, ages: Ages) -> None:
@@ -421,7 +421,7 @@ def test_a_file_in_place_at_once(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with path.open("rb") as reader:
-        replace(str(path), b"new")
+        replace(str(path), b"new", 0o666)
         assert reader.read() == b"old"
     assert read_regular_file(str(path), 10) == b"new"
     assert sorted(os.listdir(tmp_path)) == ["file", f"file{OLD}"]
@@ -429,7 +429,7 @@ def test_a_file_in_place_at_once(tmp_path: Path) -> None:
 
 def test_no_directory(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        replace(f"{tmp_path}/no/file", b"new")
+        replace(f"{tmp_path}/no/file", b"new", 0o666)
 
 
 def test_the_longer_chain_of_an_authority(store: Store, ages: Ages, certificates: made.Certificates) -> None:

@@ -88,7 +88,7 @@ def test_a_directory_that_others_may_change(home: Path, bits: int) -> None:
 @needs_root
 def test_a_directory_of_somebody_else(home: Path) -> None:
     os.chown(home, OTHER_UID, -1)
-    assert refused(home).endswith(f"the directory {home} belongs to uid {OTHER_UID}: chown it")
+    assert refused(home).endswith(f"the directory {home} belongs to uid {OTHER_UID}: chown it to root")
 
 
 @needs_root

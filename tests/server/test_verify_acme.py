@@ -36,7 +36,7 @@ def vhost(home: Path, number: int = 1, **changes: Any) -> str:
     keys = {name: changes.pop(name, f"{home}/{name[0]}{number}") for name in ("cert", "key")}
     options.update({name.replace("_", "-"): value for name, value in changes.items()})
     lines = ",\n".join(f'"{name}": "{value}"' for name, value in options.items())
-    return VHOST.format(name=f"v{number}.test", options=lines, **keys)
+    return VHOST.format(name=options["common-name"], options=lines, **keys)
 
 
 def config(*vhosts: str) -> Config:
@@ -127,7 +127,7 @@ def test_a_directory_of_somebody_else(home: Path) -> None:
     (home / "place").mkdir(mode=0o700)
     os.chown(home / "place", 12345, -1)
     assert only(home, vhost(home, auth_path=f"{home}/place/x")) == (
-        f"{ENTRY}.auth-path: the directory HOME/place belongs to uid 12345: chown it. {NONE}")
+        f"{ENTRY}.auth-path: the directory HOME/place belongs to uid 12345: chown it to root. {NONE}")
 
 
 @no_root
@@ -138,10 +138,24 @@ def test_a_directory_where_we_may_not_write(home: Path) -> None:
 
 
 def test_all_that_is_wrong_is_said(home: Path) -> None:
+    """Each thing once: what is wrong with a directory holds for all in it."""
     missing = home / "no"
-    found = faults(vhost(missing, cert=f"{missing}/c1", key=f"{missing}/k1"))
+    asking = vhost(missing, cert=f"{missing}/c1", key=f"{missing}/k1")
+    found = faults(asking)
+    assert [told(fault, home).partition(": ")[0] for fault in found] == [f"{ENTRY}.auth-path"]
+    found = faults(asking.replace(f"{missing}/c1", f"{missing}/x/c1"))
     assert [told(fault, home).partition(": ")[0] for fault in found] == [
-        f"{ENTRY}.{option}" for option in ("auth-path", "cert-path", "key-path")]
+        f"{ENTRY}.{option}" for option in ("auth-path", "cert-path")]
+
+
+def test_a_vhost_that_the_certificate_is_not_for(home: Path) -> None:
+    """Misspelled, or forgotten; a subdomain of the vhost's is enough."""
+    for name in ("nn1.test", "1.test", "n1.test.org"):
+        assert only(home, vhost(home).replace('"name": "n1.test"', f'"name": "{name}"')) == (
+            f"{ENTRY}.common-name: is not for '{name}', a vhost that has this certificate: add it to "
+            "alt-names, or clients will refuse the certificate there")
+    for name in ("n1.test", "test", "default"):
+        assert faults(vhost(home).replace('"name": "n1.test"', f'"name": "{name}"')) == []
 
 
 # Files.
@@ -190,7 +204,8 @@ def test_nobody_serves_with_it(home: Path, changes: Dict[str, Any]) -> None:
 
 def test_another_vhost_serves_with_it(home: Path) -> None:
     """Or the same with other words for the paths."""
-    other = f'{{ "name": "o", "port": "444", "host-ssl-cert": "{home}//c1", "host-ssl-key": "{home}/./k1" }}'
+    other = f"""{{ "name": "n1.test", "port": "444",
+                   "host-ssl-cert": "{home}//c1", "host-ssl-key": "{home}/./k1" }}"""
     assert faults(vhost(home, cert="/other"), other) == []
 
 
@@ -229,7 +244,8 @@ def test_unsound_options_are_said_elsewhere(home: Path) -> None:
 
 def test_files_that_come(home: Path) -> None:
     asking = config(vhost(home), vhost(home, 2, email=""), vhost(home, 3))
-    assert coming_files(asking) == {f"{home}/{name}" for name in ("c1", "k1", "c3", "k3")}
+    # Also where what is wrong is said elsewhere.
+    assert coming_files(asking) == {f"{home}/{kind}{number}" for kind in "ck" for number in (1, 2, 3)}
 
 
 def test_they_may_be_missing(home: Path) -> None:
