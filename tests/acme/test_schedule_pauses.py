@@ -123,6 +123,14 @@ def test_short_lived_ones_follow_each_other() -> None:
         assert state.turns == 0
 
 
+def test_what_an_administrator_asks_for_does_not_count() -> None:
+    """Who tries out, and then writes another directory, does not wait."""
+    state = after_success(State(), WANTED, NOW, LIFE)
+    for second in (10, 20):
+        state = after_success(state, WANTED, NOW + second, LIFE, True)
+    assert state.turns == 0 and next_due(OTHER, state, None, NOW + 30).at == NOW + 30
+
+
 def test_a_success_of_the_future_holds_nothing_up() -> None:
     """The clock was ahead when the last certificate came, and is right since."""
     ahead = after_success(State(), WANTED, NOW + 365 * DAY, LIFE)

@@ -15,6 +15,7 @@ from lwsws.wire.certificate import (
     MAX_SUBJECT,
     Certificate,
     covers,
+    is_self_issued,
     read_certificate,
     renewal_identifier,
 )
@@ -400,3 +401,11 @@ def test_covers(names: Sequence[str], host: str) -> None:
 def test_does_not_cover(names: Sequence[str], host: str) -> None:
     """RFC 9525 6.3."""
     assert not covers(names, host)
+
+
+def test_who_has_issued_it(certificates: Certificates) -> None:
+    own = ssl.PEM_cert_to_DER_cert(certificates.ca.cert.read_text())
+    other = ssl.PEM_cert_to_DER_cert(certificates.a.cert.read_text())
+    assert is_self_issued(own) and not is_self_issued(other)
+    with pytest.raises(ValueError, match="no certificate"):
+        is_self_issued(b"\x30\x00")
