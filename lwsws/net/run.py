@@ -238,7 +238,8 @@ def _start(argv: Sequence[Argument], environment: Mapping[bytes, bytes], stdin: 
                 continue
             fds.append(_filled_pipe(argument.data) if isinstance(argument, InputFile)
                        else os.dup(argument.fd))
-            words.append(f"/dev/fd/{fds[-1]}")
+            # Not /dev/fd, which small systems have not.
+            words.append(f"/proc/self/fd/{fds[-1]}")
     except OSError:
         for fd in fds:
             os.close(fd)

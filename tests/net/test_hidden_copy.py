@@ -214,8 +214,8 @@ def as_nobody(script: str, *arguments: str) -> Tuple[int, str]:
 def secret_of(pid: int) -> str:
     """The path by which the tool reads the secret."""
     name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2].decode()
-    assert name.startswith("/dev/fd/")
-    return f"/proc/{pid}/fd/{name[8:]}"
+    assert name.startswith("/proc/self/fd/")
+    return name.replace("self", str(pid), 1)
 
 
 @pytest.fixture(params=["plain", "hidden"])

@@ -153,7 +153,7 @@ def test_a_file_can_be_read_once(programs: Programs) -> None:
 def test_what_is_in_a_file_is_not_seen_from_outside(programs: Programs, gate: Gate) -> None:
     running = Running(programs, need("cat"), InputFile(b"secret"), str(gate.path), stdin=b"secret")
     folder = Path(f"/proc/{only(programs).pid}")
-    wait_until(lambda: b"/dev/fd/" in (folder / "cmdline").read_bytes(), "the kernel has set it up")
+    wait_until(lambda: b"/proc/self/fd/" in (folder / "cmdline").read_bytes(), "the kernel has set it up")
     assert b"secret" not in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
     gate.open()
     assert running.finished().stdout == b"secretgo\n"
