@@ -239,14 +239,15 @@ class World:
         """The same, on a clock that runs some ten times as fast."""
 
         def hurried() -> bool:
-            self.skip(0.05)
+            if not self._programs():    # whose time would be up
+                self.skip(0.05)
             return bool(condition())
 
         self.until(hurried, what)
 
     def _skip_pause(self) -> None:
         if self._programs():
-            return      # or its time would be up
+            return      # or their time would be up
         for _, line in self.log[self._pauses:]:
             match = PAUSE.search(line)
             self.skip(float(match[1]) if match else 0.0)
