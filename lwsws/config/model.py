@@ -117,11 +117,15 @@ class MountConfig(NamedTuple):
     positions: Mapping[str, Position] = NO_POSITIONS
 
 
+# The name of a vhost that was given none; no client asks for it.
+NAMELESS = "default"
+
+
 class VhostConfig(NamedTuple):
     """One entry of `vhosts`; `name` is in lower case, `port` is 0 on a unix socket, and with `listen_fd` only
     what redirects say."""
 
-    name: str = "default"
+    name: str = NAMELESS
     port: int = 0
     interface: str = ""
     unix_socket: bool = False

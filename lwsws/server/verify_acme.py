@@ -9,7 +9,7 @@ import os
 from typing import Callable, Iterator, List, Set
 
 from lwsws.acme.settings import AcmeSettings
-from lwsws.config.model import Config, Fault
+from lwsws.config.model import NAMELESS, Config, Fault
 from lwsws.server.acme import (
     ACME_CLIENT,
     Asked,
@@ -20,10 +20,7 @@ from lwsws.server.acme import (
     speaks_http,
 )
 from lwsws.wire.acme import HTTP_01
-from lwsws.wire.certificate import covers
-
-# The name of a vhost that was given none; as verify_tls.py has it.
-NAMELESS = "default"
+from lwsws.wire.certificate import is_for
 
 # Why the server's user may not run the program at a path; "" if he may.
 CannotRun = Callable[[str], str]
@@ -103,11 +100,9 @@ def _no_hook(path: str, cannot_run: CannotRun) -> str:
 
 def _strangers(config: Config, each: Asked) -> Iterator[Fault]:
     """Vhosts that use the files, and for whose names the certificate will not be."""
-    names = each.settings.names
     for vhost in config.vhosts:
         is_theirs = os.path.normpath(vhost.host_ssl_cert or "/") == each.settings.cert_path
-        below = any(name.endswith(f".{vhost.name}") for name in names)
-        if is_theirs and vhost.name != NAMELESS and not covers(names, vhost.name) and not below:
+        if is_theirs and vhost.name != NAMELESS and not is_for(each.settings.names, vhost.name):
             reason = f"is not for {vhost.name!r}, a vhost that has this certificate: add it to alt-names, or "
             yield _fault(each, "common-name", f"{reason}clients will refuse the certificate there")
 

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import Collection, Iterator, NamedTuple
 
-from lwsws.config.model import GlobalConfig, VhostConfig
+from lwsws.config.model import NAMELESS, GlobalConfig, VhostConfig
 from lwsws.net.tls import check_tls13_ciphers, try_client_context, try_server_context, unknown_ciphers
 from lwsws.net.tls_files import (
     ALPN,
@@ -25,10 +25,7 @@ from lwsws.net.tls_files import (
 )
 from lwsws.server.certificates import date_fault, expiry_warning
 from lwsws.server.tls_settings import client_settings, server_settings
-from lwsws.wire.certificate import Certificate, covers
-
-# The name of a vhost that was given none; no client asks for it.
-NAMELESS = "default"
+from lwsws.wire.certificate import is_for
 
 # Where each part of the settings is written.
 SERVER_KEYS = {CERTIFICATE: "host-ssl-cert", KEY: "host-ssl-key", CA: "host-ssl-ca", CIPHERS: "ciphers",
@@ -98,18 +95,10 @@ def _certificate(path: str, key: str, name: str, now: float) -> Iterator[Complai
     reason = date_fault(certificate, now) or expiry_warning(certificate, now)
     if reason:
         yield Complaint(key, f"the certificate in {path!r} {reason}")
-    if name != NAMELESS and not is_for(certificate, name):
+    if name != NAMELESS and not is_for(certificate.names, name):
         names = ", ".join(certificate.names) or "nothing"
         yield Complaint(key, f"the certificate in {path!r} is for {names}, and not for {name!r}, the name of "
                              "this vhost: clients will refuse it")
-
-
-def is_for(certificate: Certificate, name: str) -> bool:
-    """Whether clients of the vhost `name` may get `certificate`: it covers the name, or a subdomain of it,
-    for which the vhost stands too."""
-    below = f".{name}"
-    names = certificate.names
-    return covers(names, name.strip("[]")) or any(other.endswith(below) for other in names)
 
 
 def _names_of_ciphers(tls12: str, tls12_key: str, tls13: str, tls13_key: str) -> Iterator[Complaint]:

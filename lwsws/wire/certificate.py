@@ -153,6 +153,13 @@ def covers(names: Sequence[str], host: str) -> bool:
     return host in names or bool(label and dot and f"*.{parent}" in names)
 
 
+def is_for(names: Sequence[str], site: str) -> bool:
+    """Whether clients of the vhost `site` may get a certificate with `names`: it covers the name, or a
+    subdomain of it, for which the vhost stands too."""
+    below = f".{site}"
+    return covers(names, site) or any(name.endswith(below) for name in names)
+
+
 def _read_validity(data: bytes) -> Tuple[int, int]:
     """The two dates in a Validity."""
     dates = [_read_time(tag, content) for tag, content in elements_of(data)]
