@@ -165,17 +165,13 @@ def _renew(asked: Sequence[AcmeSettings], name: str) -> int:
     for settings in chosen:
         try:
             store = Store(settings)
+            try:
+                codes.append(_renew_one(store))
+            finally:
+                store.close()
         except StoreError as error:
             _say(f"{settings.name}: {error}", sys.stderr)
             codes.append(FAILED)
-            continue
-        try:
-            codes.append(_renew_one(store))
-        except StoreError as error:
-            _say(f"{settings.name}: {error}", sys.stderr)
-            codes.append(FAILED)
-        finally:
-            store.close()
     return max(codes)
 
 

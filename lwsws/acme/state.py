@@ -32,7 +32,7 @@ class State(NamedTuple):
     `error` at `tried`, and not before `next_try` again.  `renewed` is when the last certificate came, from
     `directory`; `renew_now` is what an administrator wants.  `window_of` identifies the certificate of which
     the CA says that it be renewed between `window_start` and `window_end` (0: it does not say), to be asked
-    again at `ask_at`.  `turns` counts certificates that came within a day of the last.
+    again at `ask_at`.  `turns` counts certificates that followed the last one too soon (schedule.py).
     """
 
     mark: str = ""

@@ -179,8 +179,9 @@ def _protocols(vhost: VhostConfig) -> Allowed:
 
 def _openssl(hook: str) -> Allowed:
     """What certificates by ACME need: the openssl program, with what loads its libraries, and a hook."""
-    if openssl_tool():
-        yield openssl_tool(), RUN
+    tool = openssl_tool()
+    if tool:
+        yield tool, RUN
     for path in LOADERS:
         yield path, RUN
     if hook:
