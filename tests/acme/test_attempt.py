@@ -8,7 +8,7 @@ from typing import Callable, Iterator, List, Optional, Tuple
 
 import pytest
 
-from lwsws.acme.attempt import Attempt
+from lwsws.acme.attempt import ORDER_SECONDS, Attempt
 from lwsws.acme.schedule import Held
 from lwsws.acme.store import Store
 from lwsws.core.context import Context, Limits
@@ -166,3 +166,16 @@ def test_given_up_before_it_is_known(bench: Bench, account: Path, clock: ManualC
     clock.advance(KILL_SECONDS)
     bench.spin(lambda: bench.context.programs.alive == 0)
     assert (bench.told, account.read_bytes()) == ([], b"")
+
+
+def test_all_in_all_it_has_an_hour(bench: Bench, clock: ManualClock) -> None:
+    """However patient each of its steps may be."""
+    bench.begin()
+    bench.spin(lambda: any("trying again" in text for text in bench.said))
+    clock.advance(ORDER_SECONDS - 1)
+    bench.reactor.run_once(0)
+    assert bench.told == []
+    clock.advance(1)
+    bench.spin(lambda: bench.told)
+    (held, error), = bench.told
+    assert held is None and str(error) == "the order took longer than 60 minutes"

@@ -8,6 +8,7 @@ from typing import Iterator, List, Set
 import pytest
 
 from lwsws.net.listening import Endpoint, SocketStore, Terms
+from lwsws.net.programs import Programs
 from lwsws.net.reactor import Reactor
 from tests.net.listening_support import INET, Generation, Make
 from tests.net.splice_support import PAIRS, Way, roomy_tcp_pair
@@ -154,3 +155,15 @@ def port() -> int:
 def loopback(port: int) -> Endpoint:
     """127.0.0.1 with that port."""
     return Endpoint(INET, "127.0.0.1", port)
+
+
+@pytest.fixture
+def programs(reactor: Reactor) -> Iterator[Programs]:
+    """All programs of a test; whatever it does, none is left."""
+    programs = Programs(reactor)
+    yield programs
+    for program in list(programs._alive):
+        program.kill_now()
+    programs.close()
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -15,7 +15,6 @@ import pytest
 from lwsws.net.memory_file import has_memory_files, name_of
 from lwsws.net.openssl import ENVIRONMENT, Openssl, Tool, hidden_copy
 from lwsws.net.programs import Programs
-from lwsws.net.reactor import Reactor
 from lwsws.net.run import Finished, InputFile, OpenFile, Run
 from tests.net.support import settle, spin
 from tests.support.programs import need
@@ -28,16 +27,6 @@ needs_root = pytest.mark.skipif(os.getuid() != 0 or not has_memory_files(),
 
 
 # Files that are open already.
-
-
-@pytest.fixture
-def programs(reactor: Reactor) -> Iterator[Programs]:
-    """After which no program is left."""
-    programs = Programs(reactor)
-    yield programs
-    programs.close()
-    with pytest.raises(ChildProcessError):
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
 
 def ended(programs: Programs, *argv: Any) -> Tuple[Optional[Finished], str]:

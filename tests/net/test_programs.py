@@ -61,18 +61,6 @@ Run = Callable[[str], Running]
 
 
 @pytest.fixture
-def programs(reactor: Reactor) -> Iterator[Programs]:
-    """All programs of a test; whatever it does, none is left."""
-    programs = Programs(reactor)
-    yield programs
-    for program in list(programs._alive):
-        program.kill_now()
-    programs.close()
-    with pytest.raises(ChildProcessError):
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-
-
-@pytest.fixture
 def run(programs: Programs) -> Iterator[Run]:
     """Starts shells."""
     made: List[Running] = []

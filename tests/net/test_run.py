@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import pytest
 
@@ -30,18 +30,6 @@ SHELL = "/bin/sh"
 SECONDS = 10.0
 F_SETPIPE_SZ = 1031     # in fcntl from Python 3.10 on
 LATE = (None, "test did not end within 10 s")
-
-
-@pytest.fixture
-def programs(reactor: Reactor) -> Iterator[Programs]:
-    """All programs of a test; whatever it does, none is left."""
-    programs = Programs(reactor)
-    yield programs
-    for program in list(programs._alive):
-        program.kill_now()
-    programs.close()
-    with pytest.raises(ChildProcessError):
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
 
 class Running:

@@ -116,6 +116,8 @@ def test_without_a_configured_limit_open_files_limit_connections(
 ) -> None:
     limit_files(files)
     assert connection_limit() == connections
+    # Certificates by ACME have files open.
+    assert connection_limit(40) == max(16, connections - 40)
     assert host.service({"port": port}).max_connections == connections
     assert host.service({"port": port}, max_connections=7).max_connections == 7
 
