@@ -43,7 +43,7 @@ def sound(pair: Pair, settings: AcmeSettings, now: float) -> Waiting:
     if now >= UNSET_CLOCK and not certificate.not_before - DAY <= now <= certificate.not_after:
         raise TlsError(CERTIFICATE, f"it is good from {format_date(certificate.not_before)} until "
                                     f"{format_date(certificate.not_after)}")
-    if len(missing_names(settings, held)) == len(settings.names):
+    if settings.names and len(missing_names(settings, held)) == len(settings.names):
         raise TlsError(CERTIFICATE, f"it is for {', '.join(certificate.names) or 'nobody'}")
     return Waiting(pair, held)
 

@@ -52,7 +52,7 @@ class AcmeSettings(NamedTuple):
     @property
     def name(self) -> str:
         """What it is called in the log."""
-        return self.names[0]
+        return self.names[0] if self.names else self.cert_path
 
     @property
     def mark(self) -> str:
@@ -62,12 +62,19 @@ class AcmeSettings(NamedTuple):
         return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()[:16]
 
 
-def read_settings(options: Options) -> AcmeSettings:
-    """The settings in `options`; OptionError says what they lack."""
+def read_files(options: Options) -> AcmeSettings:
+    """Which files `options` name, and nothing else of them, for who only puts in place what waits there;
+    OptionError."""
     auth, cert, key = (_path(options, name) for name in ("auth-path", "cert-path", "key-path"))
     if len({auth, *files_of(cert, key)}) < 1 + len(files_of(cert, key)):
         raise OptionError("auth-path", "account key, certificate and its key are three different files, and "
                                        f"others are kept beside these ({', '.join(BESIDE)})")
+    return AcmeSettings(auth, cert, key, "", (), "")
+
+
+def read_settings(options: Options) -> AcmeSettings:
+    """The settings in `options`; OptionError says what they lack."""
+    auth, cert, key = read_files(options)[:3]
     url = _required(options, "directory-url")
     if not url.lower().startswith("https://"):
         raise OptionError("directory-url", "must begin with https:// (RFC 8555 6.1)")

@@ -164,6 +164,27 @@ def open_certificates(asked: List[Asked], keeper: Keeper, now: float) -> List[St
     return stores
 
 
+def put_in_place_of_unsound(config: Config, keeper: Keeper, now: float) -> None:
+    """Put in its place what waits for entries whose options are not sound: a misspelled word must not cost
+    the vhost the certificate that it has."""
+    from lwsws.acme.settings import read_files, read_settings
+    from lwsws.acme.store import Store, StoreError
+    for vhost in config.vhosts:
+        for entry in vhost.ws_protocols:
+            if entry.name != ACME_CLIENT:
+                continue
+            options = Options(entry.options)
+            try:
+                read_settings(options)
+            except OptionError:
+                try:
+                    store = Store(read_files(options))
+                except (OptionError, StoreError):
+                    continue
+                _put_in_place(store, keeper, now)
+                store.close()
+
+
 def _put_in_place(store: Store, keeper: Keeper, now: float) -> None:
     """Let what came while the last processes served take the place of what they had at their start."""
     from lwsws.acme.pending import promote

@@ -29,7 +29,13 @@ from lwsws.net.keeper import LOG, READ, FileKeeper, Keeper, OwnKeeper
 from lwsws.net.listening import Endpoint
 from lwsws.net.reactor import Reactor
 from lwsws.net.workers import Workers
-from lwsws.server.acme import find_certificates, has_certificates, open_certificates, with_challenge_port
+from lwsws.server.acme import (
+    find_certificates,
+    has_certificates,
+    open_certificates,
+    put_in_place_of_unsound,
+    with_challenge_port,
+)
 from lwsws.server.endpoints import share
 from lwsws.server.gates import Reception, Served, receive
 from lwsws.server.mounts import build_mount
@@ -136,6 +142,7 @@ def prepare(config: Config, reactor: Reactor, default_plugins: str = "",
         if serves:
             # First: what waits for this start is what is to be loaded.
             stores = open_certificates(asked, shared.keeper, time.time())
+            put_in_place_of_unsound(config, shared.keeper, time.time())
             shared.show_challenges(stores)
     built = []
     for vhost in config.vhosts:

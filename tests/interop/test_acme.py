@@ -221,3 +221,17 @@ def test_files_that_cannot_be_written(folder: Path) -> None:
         with site.server() as server:
             server.wait_for("there is no directory")
             assert b" 401 " in ask(site.http_port, "/", "a.test")
+
+
+def test_options_that_are_not_sound_any_more(folder: Path) -> None:
+    """A misspelled word costs the next renewal, and not the certificate that waits."""
+    with start_ca(folder) as ca:
+        site = make(folder, ca)
+        with site.server() as server:
+            site.wait_for_certificate(server)
+            first = site.served_der()
+        site.change(email="nobody")
+        with site.server() as server:
+            server.wait_for("is no address for e-mail")
+            assert site.served_der() == first and site.upd() == b""
+            assert ASKING not in server.log()
