@@ -81,7 +81,13 @@ def has_certificates(config: Config) -> bool:
     return any(entry.name == ACME_CLIENT for vhost in config.vhosts for entry in vhost.ws_protocols)
 
 
-# Port 80.
+# http-01.
+
+
+def is_for_challenges(path: str) -> bool:
+    """Whether a CA may ask for the path `path`."""
+    from lwsws.acme.board import WELL_KNOWN
+    return path.startswith(f"{WELL_KNOWN}/")
 
 
 def on_port_80(config: Config, each: Asked) -> List[VhostConfig]:

@@ -20,6 +20,7 @@ from lwsws.core.vhost import VhostSet
 from lwsws.handlers.file import DEFAULT_FILE
 from lwsws.net.bind import address_family
 from lwsws.net.reactor import Reactor
+from lwsws.server.acme import has_certificates, is_for_challenges
 from lwsws.server.ask import Outcome, ask
 from lwsws.server.build import Listening, Site, look, prepare
 from lwsws.server.plugins import RUNS_FOREIGN_CODE, Plugins
@@ -158,6 +159,8 @@ class Explainer:
         index = vhosts.vhosts.index(exchange.vhost)
         config = listening.configs[index]
         self._say("vhost", f"{config.name}  ({config.where}: {config.path}; {_why_vhost(vhosts, exchange)})")
+        if has_certificates(self.config) and is_for_challenges(exchange.path):
+            self._say("acme", "if it is an http-01 challenge that is up, that is answered before any mount")
         chosen = exchange.mount
         if not question.is_secure and config.host_ssl_cert and not config.is_in_the_clear_too:
             self._say("mount", "none: it is plain http on a TLS port")

@@ -70,7 +70,9 @@ def _server(vhost: VhostConfig, settings: GlobalConfig, now: float,
         yield Complaint(SERVER_KEYS[fault.part], f"{fault}{hint}", not may_come)
     if any(fault.part in (CERTIFICATE, KEY) for fault in faults):
         return
-    yield from _certificate(tls.certificate, "host-ssl-cert", vhost.name, now)
+    successor = _successor(tls.certificate) if comes else ""
+    for complaint in _certificate(tls.certificate, "host-ssl-cert", vhost.name, now):
+        yield complaint._replace(reason=complaint.reason + successor)
     if os.stat(tls.key).st_mode & stat.S_IROTH:
         reason = f"everybody on this system can read the private key in {tls.key!r}: chmod o-r it"
         yield Complaint("host-ssl-key" if vhost.host_ssl_key else "host-ssl-cert", reason)
@@ -99,6 +101,14 @@ def _certificate(path: str, key: str, name: str, now: float) -> Iterator[Complai
         names = ", ".join(certificate.names) or "nothing"
         yield Complaint(key, f"the certificate in {path!r} is for {names}, and not for {name!r}, the name of "
                              "this vhost: clients will refuse it")
+
+
+def _successor(path: str) -> str:
+    """That another certificate has come by ACME for the one in the file at `path`; "" if none has."""
+    from lwsws.acme.settings import UPD
+    new = path + UPD
+    has_come = os.path.isfile(new) and os.path.getsize(new) > 0
+    return f"; what has come in {new!r} is to take its place" if has_come else ""
 
 
 def _names_of_ciphers(tls12: str, tls12_key: str, tls13: str, tls13_key: str) -> Iterator[Complaint]:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple
 
 import pytest
 
-from lwsws.config.model import Config
+from lwsws.config.model import Config, ProtocolConfig
 from lwsws.core.protocol import Protocol
 from lwsws.core.session import HttpRequest, HttpSession
 from lwsws.server.explain import explain
@@ -274,6 +274,23 @@ def test_programs_and_other_servers_are_not_asked(site: Site, url: str, kind: st
     assert f"answer    whatever {who} says; it is not asked here\n" in told
     if kind == "proxy":
         assert "asks      http://127.0.0.1:9/ for /x, with the Host 127.0.0.1:9\n" in told
+
+
+def test_where_challenges_come_before_the_mounts(site: Site) -> None:
+    """Also on a port 80 that is there for nothing else."""
+    acme = {name: str(site.home / "acme" / name) for name in ("auth-path", "cert-path", "key-path")}
+    acme.update({"common-name": "tls.test", "directory-url": "https://ca.test/", "email": "a@ca.test"})
+    said = "acme      if it is an http-01 challenge that is up, that is answered before any mount\n"
+    path = "/.well-known/acme-challenge/x"
+    assert said not in site.ask_refused(path)
+    vhosts = [vhost._replace(ws_protocols=(ProtocolConfig("lws-acme-client", tuple(acme.items())),))
+              if vhost.name == "tls.test" else vhost for vhost in site.config.vhosts]
+    site = site._replace(config=site.config._replace(vhosts=tuple(vhosts)))
+    assert said in site.ask_refused(path)
+    assert said not in site.ask_refused("/.well-known/acme-challenge")
+    lines = site.ask_refused(f"http://tls.test{path}").splitlines(keepends=True)
+    assert lines[lines.index(said) + 1:][:2] == [
+        f"mount     none: no mountpoint fits '{path}'\n", "answer    404 Not Found\n"]
 
 
 # Files.

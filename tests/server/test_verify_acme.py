@@ -13,6 +13,7 @@ from lwsws.config.model import Config, Fault
 from lwsws.server.acme import openssl_tool
 from lwsws.server.verify import verify
 from lwsws.server.verify_acme import acme_faults, coming_files
+from tests.support.certificates import make_certificate
 from tests.support.programs import need
 
 no_root = pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
@@ -262,3 +263,17 @@ def test_they_may_be_missing(home: Path) -> None:
 def test_what_is_wrong_is_among_all_that_is(home: Path) -> None:
     found = [str(fault) for fault in verify(config(vhost(home, ca_file="/no/ca")))]
     assert [text for text in found if text.endswith(f"{ENTRY}.ca-file: there is no file '/no/ca'")]
+
+
+def test_an_old_one_whose_successor_has_come(home: Path) -> None:
+    """It is not served any more, and will not be at the next start."""
+    pair = make_certificate(home, "n1.test", days=3)
+    asking = config(vhost(home, cert_path=f"{pair.cert}", key_path=f"{pair.key}",
+                          cert=pair.cert, key=pair.key))
+    warning = f"the certificate in '{pair.cert}' expires in 2 days, on "
+    new = Path(f"{pair.cert}.upd")
+    for content, hint in ((None, ""), (b"", ""), (b"x", f"; what has come in '{new}' is to take its place")):
+        if content is not None:
+            new.write_bytes(content)
+        fault, = (fault for fault in verify(asking) if fault.path == "vhosts[0].host-ssl-cert")
+        assert fault.reason.startswith(warning) and fault.reason.partition(" GMT")[2] == hint
