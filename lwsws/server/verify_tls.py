@@ -62,17 +62,22 @@ def _server(vhost: VhostConfig, settings: GlobalConfig, now: float,
     comes = os.path.normpath(tls.certificate) in coming and os.path.normpath(tls.key) in coming
     for fault in faults:
         may_come = fault.is_missing and vhost.ignore_missing_cert
-        if may_come and comes:
-            continue
+        by_acme = fault.is_missing and fault.part in (CERTIFICATE, KEY)
+        new = _successor(tls.certificate) if by_acme and not comes else ""
         hint = ": no TLS here until there is" if may_come else ""
-        if comes and fault.is_missing:
+        if by_acme and comes:
+            if may_come:
+                continue
             hint = ': for it to come by ACME, the vhost needs "ignore-missing-cert": "1"'
+        elif new:
+            hint = f": {new!r} has come by ACME, and takes its place at a start with lws-acme-client"
         yield Complaint(SERVER_KEYS[fault.part], f"{fault}{hint}", not may_come)
     if any(fault.part in (CERTIFICATE, KEY) for fault in faults):
         return
     successor = _successor(tls.certificate) if comes else ""
+    hint = f"; what has come in {successor!r} is to take its place" if successor else ""
     for complaint in _certificate(tls.certificate, "host-ssl-cert", vhost.name, now):
-        yield complaint._replace(reason=complaint.reason + successor)
+        yield complaint._replace(reason=complaint.reason + hint)
     if os.stat(tls.key).st_mode & stat.S_IROTH:
         reason = f"everybody on this system can read the private key in {tls.key!r}: chmod o-r it"
         yield Complaint("host-ssl-key" if vhost.host_ssl_key else "host-ssl-cert", reason)
@@ -104,11 +109,10 @@ def _certificate(path: str, key: str, name: str, now: float) -> Iterator[Complai
 
 
 def _successor(path: str) -> str:
-    """That another certificate has come by ACME for the one in the file at `path`; "" if none has."""
+    """Where a certificate waits that has come by ACME for the one in the file at `path`; "" if none has."""
     from lwsws.acme.settings import UPD
     new = path + UPD
-    has_come = os.path.isfile(new) and os.path.getsize(new) > 0
-    return f"; what has come in {new!r} is to take its place" if has_come else ""
+    return new if os.path.isfile(new) and os.path.getsize(new) > 0 else ""
 
 
 def _names_of_ciphers(tls12: str, tls12_key: str, tls13: str, tls13_key: str) -> Iterator[Complaint]:

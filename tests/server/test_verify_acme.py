@@ -265,6 +265,24 @@ def test_what_is_wrong_is_among_all_that_is(home: Path) -> None:
     assert [text for text in found if text.endswith(f"{ENTRY}.ca-file: there is no file '/no/ca'")]
 
 
+def test_one_that_has_come_for_an_entry_that_is_gone(home: Path) -> None:
+    """It needs one more start, or reload, to be in its place."""
+    (home / "c1.upd").write_bytes(b"x")
+    left = config(f'{{ "name": "n1.test", "port": "443", "host-ssl-cert": "{home}/c1", '
+                  f'"host-ssl-key": "{home}/k1" }}')
+    hint = f": '{home}/c1.upd' has come by ACME, and takes its place at a start with lws-acme-client"
+    assert [fault.reason[-len(hint):] for fault in verify(left)] == [hint, hint]
+
+
+def test_what_does_not_come_by_acme_is_told(home: Path) -> None:
+    """The authorities of clients are of the administrator."""
+    need("openssl")
+    asking = vhost(home).replace('"ignore', f'"host-ssl-ca": "{home}/ca", "ignore')
+    fault, = (fault for fault in verify(config(asking)) if fault.path.startswith("vhosts[0].host-ssl"))
+    assert (fault.path, fault.fatal) == ("vhosts[0].host-ssl-ca", False)
+    assert fault.reason.endswith(": no TLS here until there is")
+
+
 def test_an_old_one_whose_successor_has_come(home: Path) -> None:
     """It is not served any more, and will not be at the next start."""
     pair = make_certificate(home, "n1.test", days=3)
