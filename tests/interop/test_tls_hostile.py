@@ -34,7 +34,7 @@ TIMEOUT = 1  # timeout-secs, which is for a handshake from its first byte on
 LATE = 1.0  # how much later than its deadline an event may be seen on a busy machine
 SLOW_CLIENTS = 20
 STUCK_CLIENTS = 100
-BATCH = 100  # clients at a time
+BATCH = 25  # clients at a time, whose handshakes together take far less than TIMEOUT
 PAGE = b"<p>page</p>"
 LIMIT = 16 * 1024  # of a ClientHello, without the headers of its records
 
