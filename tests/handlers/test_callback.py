@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Any, Iterator, List, Optional
 
@@ -14,6 +15,9 @@ from lwsws.handlers.basicauth import BasicAuthHandler, PasswordFile
 from lwsws.handlers.callback import CallbackHandler
 from lwsws.net.transport import HIGH
 from tests.support.http_sessions import VHOST, CallbackSite, HttpNotes, each, fault, post, respond_ok
+
+# A job that a test lets go on ends by itself, where the test has failed.
+JOB_SECONDS = 10.0
 
 GET = b"GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -177,9 +181,13 @@ def test_the_end_of_a_body_that_there_is_not_waits_too(site: CallbackSite) -> No
 
 
 def test_a_body_paused_piece_by_piece_comes_whole_and_without_filling_the_memory(site: CallbackSite) -> None:
+    go_on = threading.Semaphore(0)
+    paused: List[HttpSession] = []
+
     def pause(s: HttpSession) -> None:
         s.pause_body()
-        s.run_blocking(lambda: None, then=lambda s, result, error: s.resume_body())
+        paused.append(s)
+        s.run_blocking(go_on.acquire, True, JOB_SECONDS, then=lambda s, result, error: s.resume_body())
 
     plugin, peer = site.connect(body=pause, end=lambda s: s.respond(200, body=b"%d" % len(plugin.body)))
     size, sent = 4 << 20, 0
@@ -190,10 +198,14 @@ def test_a_body_paused_piece_by_piece_comes_whole_and_without_filling_the_memory
             sent += peer.sock.send(request[sent:sent + 100000])
         except BlockingIOError:
             pass
+        was_paused = bool(paused)
         site.bench.reactor.run_once(0.01)
         role: Any = peer.connection.role
         if role.reader is not None:
             most = max(most, role.reader.buffered)
+        if was_paused:  # for a whole turn
+            paused.clear()
+            go_on.release()
     assert peer.answer().body == b"%d" % size
     assert plugin.events.count("body") > 10
     assert 64 * 1024 < most < 512 * 1024

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
 
 from lwsws.handlers.cgi_exchange import EXIT_SECONDS, SILENCE_SECONDS
+from lwsws.net.programs import KILL_SECONDS
 from lwsws.net.transport import HIGH
 from tests.support.cgi_site import TEXT, CgiSite
 from tests.support.docroot import open_fds
@@ -154,17 +156,17 @@ def is_gone(pid: str) -> bool:
 
 def test_the_client_goes_away_while_the_program_starts(tmp_path: Path) -> None:
     """As one in a chroot does, by a worker."""
-    site = CgiSite(tmp_path, cgi_chroot="/")
-    site.script("p", "sleep 1000")
-    site.script("q", "").write_text("no program")
-    for request in (b"GET /cgi/p", b"GET /cgi/p", b"GET /cgi/q"):
-        peer = site.bench.connect()
-        peer.sock.send(request + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        site.wait(lambda: site.handler.running, "the request")
-        peer.connection.abort()
-        site.wait_end()
-    assert site.alive == 0
-    site.close()
+    with closing(CgiSite(tmp_path, cgi_chroot="/")) as site:
+        site.script("p", "sleep 1000")
+        site.script("q", "").write_text("no program")
+        for request in (b"GET /cgi/p", b"GET /cgi/p", b"GET /cgi/q"):
+            peer = site.bench.connect()
+            peer.sock.send(request + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            site.wait(lambda: site.handler.running, "the request")
+            peer.connection.abort()
+            site.wait_end()
+        site.bench.advance(KILL_SECONDS)    # where one had begun by then
+        site.wait(lambda: not site.alive, "the end of the programs")
 
 
 def test_the_client_goes_away_with_half_a_body(site: CgiSite) -> None:
