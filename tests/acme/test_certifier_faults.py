@@ -287,6 +287,7 @@ def test_a_certificate_that_cannot_be_read_for_a_moment(world: World, is_waiting
     assert world.orders() == 2
     # Nor has it forgotten any.
     world.days(61)
+    world.look()    # for the other one
     assert len(world.ca.issued) == 4
 
 
