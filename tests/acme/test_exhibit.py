@@ -14,6 +14,7 @@ from lwsws.acme.state import Shown, State
 from lwsws.wire.acme import DNS_01, HTTP_01, TLS_ALPN_01
 from tests.acme.support import NAME, challenge, shown
 from tests.acme.talking import Hook, Talk
+from tests.support.docroot import open_fds
 
 UP = shown(DNS_01)
 
@@ -124,11 +125,14 @@ def test_it_stays_known_if_the_hook_is_killed(bench: Bench) -> None:
     """With all programs, at the end of the process: nobody hears of it any more."""
     bench.show()
     bench.wait(1)
+    before = open_fds()
     bench.gate("cleanup")
     bench.hide()
     bench.wait_said(2)
     bench.talk.programs.close()
     assert (bench.told, bench.up) == (["shown "], UP)
+    # What the hook had started in turn may end a little later: its outputs are open until then.
+    bench.talk.spin_until(lambda: open_fds() == before)
 
 
 def test_a_cleanup_that_fails_is_not_tried_for_ever(bench: Bench) -> None:
