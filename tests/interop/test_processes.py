@@ -17,7 +17,7 @@ from tests.support import procfs
 from tests.support.certificates import Certificates
 from tests.support.client import Client
 from tests.support.reload_load import Fresh, Kept, Load, Session, make_site
-from tests.support.server import Address, Server, connect, file_mount, free_ports, write_config
+from tests.support.server import Address, Server, connect, file_mount, free_ports, refuses, write_config
 from tests.support.source import ROOT
 from tests.support.waiting import wait_until
 from tests.support.ws_client import open_websocket
@@ -80,15 +80,6 @@ def site(folder: Path) -> Iterator[Site]:
     with site.server:
         yield site
         wait_until(lambda: len(site.server.generations()) == 1, "the end of the old generations")
-
-
-def refuses(address: Address) -> bool:
-    """Whether nobody listens there."""
-    try:
-        connect(address).close()
-    except (ConnectionRefusedError, FileNotFoundError):
-        return True
-    return False
 
 
 def test_a_killed_process_is_replaced_within_a_second(site: Site) -> None:

@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 from pathlib import Path
-from typing import Callable, Iterator, List, Tuple
+from typing import Callable, Iterator, List
 
 import pytest
 
@@ -17,16 +17,7 @@ from lwsws.net.bind_retry import RETRY_SECONDS
 from lwsws.server.service import BindError, connection_limit
 from tests.server.support import BIG, BODY, REQUEST, Disable, Host
 from tests.support.docroot import open_fds
-from tests.support.server import connect
-
-
-def refused(address: Tuple[str, int]) -> bool:
-    """Whether nobody listens there."""
-    try:
-        connect(address).close()
-    except ConnectionRefusedError:
-        return True
-    return False
+from tests.support.server import refuses
 
 
 def waits(client: socket.socket) -> bool:
@@ -131,7 +122,7 @@ def test_stop_with_nothing_open_ends_at_once(
     service = host.started({"port": port})
     service.stop()
     host.reactor.run()
-    assert refused(("127.0.0.1", port))
+    assert refuses(("127.0.0.1", port))
     assert capfd.readouterr().err.endswith("N: stopping\n")
 
 
@@ -187,7 +178,7 @@ def test_a_request_that_is_there_already_is_answered(host: Host, port: int, conn
     assert answer.endswith(BODY) and b"\r\nConnection: close\r\n" in answer
     client.close()
     host.reactor.run()
-    assert refused(("127.0.0.1", port))
+    assert refuses(("127.0.0.1", port))
 
 
 def test_all_who_wait_in_the_backlog_are_served(host: Host, port: int) -> None:
@@ -222,7 +213,7 @@ def test_stop_lets_a_request_finish(host: Host, port: int, capfd: pytest.Capture
     client.sendall(REQUEST[:-2])
     host.settle()
     service.stop()
-    assert refused(("127.0.0.1", port))
+    assert refuses(("127.0.0.1", port))
     host.settle()
     assert "stopping: 1 connection still open, waiting up to 10 s" in capfd.readouterr().err
     client.sendall(REQUEST[-2:])
@@ -332,7 +323,7 @@ def test_a_failing_start_leaves_no_descriptor(host: Host, port: int) -> None:
     service.close()
     del service
     assert open_fds() == before
-    assert refused(("127.0.0.1", port))
+    assert refuses(("127.0.0.1", port))
 
 
 def test_the_socket_of_a_running_server_survives_the_start_of_a_second_one(host: Host) -> None:

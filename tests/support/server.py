@@ -125,6 +125,17 @@ def connect(address: Address, timeout: float = 10.0) -> socket.socket:
     return sock
 
 
+def refuses(address: Address) -> bool:
+    """Whether nobody listens there."""
+    try:
+        connect(address).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+    except ConnectionResetError:    # as by a listener that is being closed
+        pass
+    return False
+
+
 class Server:
     """One server; a context manager that gives itself once the server is ready."""
 
