@@ -25,7 +25,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Set, Tuple, Union
 
 from lwsws import log
-from lwsws.net.timers import Action, Clock, Timer, Timers
+from lwsws.net.timers import NEVER, Action, Clock, Timer, Timers
 from lwsws.net.wakeup import Signals
 
 READ = selectors.EVENT_READ
@@ -66,7 +66,8 @@ class Reactor:
     for the reactor's own thread only."""
 
     def __init__(self, clock: Clock = time.monotonic,
-                 selector: Optional[selectors.BaseSelector] = None) -> None:
+                 selector: Optional[selectors.BaseSelector] = None, names_slow: bool = True) -> None:
+        """Without `names_slow` nobody waits for anybody else here, so slowness is not worth a line."""
         self.clock = clock
         # The clock at the start of this pass.
         self.now = clock()
@@ -80,7 +81,7 @@ class Reactor:
         self._signal_actions: Dict[int, Action] = {}
         self._stopping = False
         self._closed = False
-        self._slow_quiet_until = self.now
+        self._slow_quiet_until = self.now if names_slow else NEVER
         self._slow_unnamed = 0
 
     # -- fds

@@ -41,7 +41,7 @@ def explain(config: Config, url: str, load: Callable[[], Plugins] = Plugins) -> 
         question = read_url(config.vhosts, url)
     except Unaskable as error:
         return [f"request   none: {error}"], False
-    reactor = Reactor()
+    reactor = Reactor(names_slow=False)
     try:
         configs = without_logs(config), _unlocked(config)
         prepared = [prepare(seen, reactor, serves=False) for seen in configs]

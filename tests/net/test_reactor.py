@@ -293,6 +293,15 @@ class TestFaults:
         with pytest.raises(SystemExit):
             reactor.run_once()
 
+    def test_slowness_is_of_no_interest_where_nobody_waits(
+        self, clock: ManualClock, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        reactor = Reactor(clock, names_slow=False)
+        reactor.call_soon(partial(clock.advance, 10.0))
+        reactor.run_once()
+        reactor.close()
+        assert capfd.readouterr().err == ""
+
     def test_slow_callbacks_are_named_but_not_each_one(
         self, reactor: Reactor, clock: ManualClock, pair: Pair, capfd: pytest.CaptureFixture[str]
     ) -> None:
