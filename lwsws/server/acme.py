@@ -10,10 +10,10 @@ What keeps a certificate from being had is no reason not to serve: it is said, a
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Set, Tuple
+from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from lwsws import log
-from lwsws.config.model import Config, Position, VhostConfig
+from lwsws.config.model import Config, Position, ProtocolConfig, VhostConfig
 from lwsws.core.options import OptionError, Options
 from lwsws.net.keeper import READ, Keeper
 
@@ -48,37 +48,44 @@ def asked_twice(config: Config) -> List[Asked]:
 
 
 def _sorted_out(config: Config) -> Iterator[Tuple[Asked, bool]]:
-    """All entries, and whether each is left out: its files are another one's; only accounts are shared."""
+    """All entries with sound options, and whether each is left out: its files are another one's; only
+    accounts are shared."""
     from lwsws.acme.settings import files_of
     taken: Set[str] = set()
     accounts: Set[str] = set()
-    for each in _entries(config):
-        settings = each.settings
+    for vhost, entry in entries(config):
+        settings = _settings(entry)
+        if settings is None:
+            continue
         own = set(files_of(settings.cert_path, settings.key_path))
         is_left_out = bool(own & (taken | accounts)) or settings.auth_path in taken
         if not is_left_out:
             taken |= own
             accounts.add(settings.auth_path)
-        yield each, is_left_out
+        yield Asked(vhost, entry.where, entry.path, settings), is_left_out
 
 
-def _entries(config: Config) -> Iterator[Asked]:
-    """All entries with sound options; each vhost has one at most."""
-    # Imported here, as all of ACME: most servers have no use for it.
-    from lwsws.acme.settings import read_settings
+def entries(config: Config) -> Iterator[Tuple[VhostConfig, ProtocolConfig]]:
+    """All entries, sound or not; each vhost has one at most."""
     for vhost in config.vhosts:
         for entry in vhost.ws_protocols:
-            if entry.name != ACME_CLIENT:
-                continue
-            try:
-                yield Asked(vhost, entry.where, entry.path, read_settings(Options(entry.options)))
-            except OptionError:
-                pass    # server/protocols.py complains of it
+            if entry.name == ACME_CLIENT:
+                yield vhost, entry
 
 
 def has_certificates(config: Config) -> bool:
     """Whether any is asked for, sound or not."""
-    return any(entry.name == ACME_CLIENT for vhost in config.vhosts for entry in vhost.ws_protocols)
+    return any(True for _ in entries(config))
+
+
+def _settings(entry: ProtocolConfig) -> Optional[AcmeSettings]:
+    """What an entry asks for; None if its options are not sound."""
+    # Imported here, as all of ACME: most servers have no use for it.
+    from lwsws.acme.settings import read_settings
+    try:
+        return read_settings(Options(entry.options))
+    except OptionError:
+        return None     # server/protocols.py complains of it
 
 
 # http-01.
@@ -173,22 +180,17 @@ def open_certificates(asked: List[Asked], keeper: Keeper, now: float) -> List[St
 def put_in_place_of_unsound(config: Config, keeper: Keeper, now: float) -> None:
     """Put in its place what waits for entries whose options are not sound: a misspelled word must not cost
     the vhost the certificate that it has."""
-    from lwsws.acme.settings import read_files, read_settings
+    from lwsws.acme.settings import read_files
     from lwsws.acme.store import Store, StoreError
-    for vhost in config.vhosts:
-        for entry in vhost.ws_protocols:
-            if entry.name != ACME_CLIENT:
-                continue
-            options = Options(entry.options)
-            try:
-                read_settings(options)
-            except OptionError:
-                try:
-                    store = Store(read_files(options))
-                except (OptionError, StoreError):
-                    continue
-                _put_in_place(store, keeper, now)
-                store.close()
+    for _, entry in entries(config):
+        if _settings(entry) is not None:
+            continue
+        try:
+            store = Store(read_files(Options(entry.options)))
+        except (OptionError, StoreError):
+            continue
+        _put_in_place(store, keeper, now)
+        store.close()
 
 
 def _put_in_place(store: Store, keeper: Keeper, now: float) -> None:

@@ -141,8 +141,9 @@ def prepare(config: Config, reactor: Reactor, default_plugins: str = "",
         config, optional = with_challenge_port(config, asked)
         if serves:
             # First: what waits for this start is what is to be loaded.
-            stores = open_certificates(asked, shared.keeper, time.time())
-            put_in_place_of_unsound(config, shared.keeper, time.time())
+            now = time.time()
+            stores = open_certificates(asked, shared.keeper, now)
+            put_in_place_of_unsound(config, shared.keeper, now)
             shared.show_challenges(stores)
     built = []
     for vhost in config.vhosts:

@@ -11,9 +11,9 @@ from typing import Callable, Iterator, List, Set
 from lwsws.acme.settings import AcmeSettings
 from lwsws.config.model import NAMELESS, Config, Fault
 from lwsws.server.acme import (
-    ACME_CLIENT,
     Asked,
     asked_twice,
+    entries,
     find_certificates,
     on_port_80,
     openssl_tool,
@@ -65,9 +65,8 @@ def coming_files(config: Config) -> Set[str]:
     files: List[str] = []
     for each in find_certificates(config):
         files += [each.settings.cert_path, each.settings.key_path]
-    for vhost in config.vhosts:     # what is wrong with its options is said, and more than that would mislead
-        if any(entry.name == ACME_CLIENT for entry in vhost.ws_protocols):
-            files += [os.path.normpath(path) for path in (vhost.host_ssl_cert, vhost.host_ssl_key) if path]
+    for vhost, _ in entries(config):    # what is wrong with its options is said, and more would mislead
+        files += [os.path.normpath(path) for path in (vhost.host_ssl_cert, vhost.host_ssl_key) if path]
     return set(files)
 
 
