@@ -17,7 +17,7 @@ from tests.acme.support import Ages, Value, make_ages, settings
 from tests.acme.talking import Hook, Talk, make_key
 from tests.support.certificates import Certificates
 from tests.support.clock import ManualClock
-from tests.support.docroot import open_fds
+from tests.support.docroot import open_fds, private_directory
 
 Lines = Callable[[], List[str]]
 MakeStore = Callable[..., Store]
@@ -33,10 +33,7 @@ def _nothing_left() -> Iterator[None]:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A directory that nobody else can change, whatever the umask is."""
-    home = tmp_path / "acme"
-    home.mkdir()
-    home.chmod(0o700)
-    return home
+    return private_directory(tmp_path / "acme")
 
 
 @pytest.fixture

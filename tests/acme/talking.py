@@ -22,10 +22,9 @@ from tests.net.support import settle
 from tests.support.certificates import Certificates
 from tests.support.clock import ManualClock
 from tests.support.programs import need
+from tests.support.waiting import run_until
 
 PATIENCE = 10.0
-# Each waits a little for the kernel, so they are many only if a test fails.
-PASSES, PASS_SECONDS = 500, 0.02
 
 
 def tool(*arguments: str, data: bytes = b"") -> bytes:
@@ -104,11 +103,7 @@ class Talk:
 
     def spin_until(self, condition: Any) -> None:
         """Let everything go on until the condition holds."""
-        for _ in range(PASSES):
-            if condition():
-                return
-            self.reactor.run_once(PASS_SECONDS)
-        raise AssertionError("the condition never came to hold")
+        run_until(self.reactor, condition)
 
     def settle(self) -> None:
         """Let happen what needs no waiting."""

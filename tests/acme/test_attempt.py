@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -20,9 +20,10 @@ from lwsws.net.tls import ClientSettings, client_context
 from lwsws.net.workers import Workers
 from lwsws.wire.acme_answer import AcmeError
 from tests.acme.conftest import MakeStore
-from tests.acme.talking import PASS_SECONDS, PASSES, PATIENCE, tool
+from tests.acme.talking import PATIENCE, tool
 from tests.support.clock import ManualClock
 from tests.support.programs import need
+from tests.support.waiting import run_until
 
 # What nobody listens at.
 NOWHERE = "https://127.0.0.1:1/dir"
@@ -56,19 +57,11 @@ class Bench:
         assert self.told == []
         return attempt
 
-    def spin(self, is_over: Callable[[], object]) -> None:
-        """Go on until it is."""
-        for _ in range(PASSES):
-            if is_over():
-                return
-            self.reactor.run_once(PASS_SECONDS)
-        raise AssertionError("the condition never came to hold")
-
     def work(self) -> None:
         """An attempt that comes as far as to the CA, which it tries to reach for some time."""
         before = len(self.said)
         attempt = self.begin()
-        self.spin(lambda: any("127.0.0.1" in text for text in self.said[before:]))
+        run_until(self.reactor, lambda: any("127.0.0.1" in text for text in self.said[before:]))
         attempt.cancel()
         assert self.told == []
 
@@ -76,7 +69,7 @@ class Bench:
         """Why an attempt fails."""
         self.told.clear()
         self.begin()
-        self.spin(lambda: self.told)
+        run_until(self.reactor, lambda: self.told)
         (held, error), = self.told
         assert held is None and error is not None
         return str(error)
@@ -161,21 +154,21 @@ def test_a_full_disk(bench: Bench, home: Path) -> None:
 def test_given_up_before_it_is_known(bench: Bench, account: Path, clock: ManualClock) -> None:
     bench.tool("genpkey) exec sleep 1000;;")
     attempt = bench.begin()
-    bench.spin(lambda: bench.context.programs.alive)
+    run_until(bench.reactor, lambda: bench.context.programs.alive)
     attempt.cancel()
     clock.advance(KILL_SECONDS)
-    bench.spin(lambda: bench.context.programs.alive == 0)
+    run_until(bench.reactor, lambda: bench.context.programs.alive == 0)
     assert (bench.told, account.read_bytes()) == ([], b"")
 
 
 def test_all_in_all_it_has_an_hour(bench: Bench, clock: ManualClock) -> None:
     """However patient each of its steps may be."""
     bench.begin()
-    bench.spin(lambda: any("trying again" in text for text in bench.said))
+    run_until(bench.reactor, lambda: any("trying again" in text for text in bench.said))
     clock.advance(ORDER_SECONDS - 1)
     bench.reactor.run_once(0)
     assert bench.told == []
     clock.advance(1)
-    bench.spin(lambda: bench.told)
+    run_until(bench.reactor, lambda: bench.told)
     (held, error), = bench.told
     assert held is None and str(error) == "the order took longer than 60 minutes"

@@ -9,6 +9,7 @@ from typing import Any, Iterator
 import pytest
 
 from tests.server.support import Disable, Host, Unable
+from tests.support.docroot import private_directory
 from tests.support.server import free_ports
 
 
@@ -50,7 +51,4 @@ def disable(monkeypatch: pytest.MonkeyPatch) -> Disable:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A directory for the files of certificates, which nobody else can change."""
-    home = tmp_path / "acme"
-    home.mkdir()
-    home.chmod(0o700)
-    return home
+    return private_directory(tmp_path / "acme")

@@ -16,10 +16,9 @@ from tests.support.clock import ManualClock
 from tests.support.docroot import file_mount
 from tests.support.peer import load_config, write_config
 from tests.support.server import connect
+from tests.support.waiting import PASS_SECONDS, PASSES, run_until
 
 # Passes of the reactor; each waits a little for the kernel, so they are many only if a test fails.
-PASSES = 500
-PASS_SECONDS = 0.02
 
 REQUEST = b"GET /a.txt HTTP/1.1\r\nHost: a.test\r\n\r\n"
 BODY = b"a file\n"
@@ -82,11 +81,7 @@ class Host:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Let the reactor run until the condition holds."""
-        for _ in range(PASSES):
-            if condition():
-                return
-            self.reactor.run_once(PASS_SECONDS)
-        raise AssertionError("the condition never came to hold")
+        run_until(self.reactor, condition)
 
     def settle(self) -> None:
         """Let the reactor do what there is to do, also what that brings about."""

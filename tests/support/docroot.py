@@ -91,6 +91,13 @@ def file_vhost(docroot: Path) -> Dict[str, Any]:
     }
 
 
+def private_directory(path: Path) -> Path:
+    """A new directory that nobody else can change, whatever the umask is."""
+    path.mkdir()
+    path.chmod(0o700)
+    return path
+
+
 def open_fds() -> List[str]:
     """The numbers of the open file descriptors of this process."""
     gc.collect()    # those of earlier tests are closed with their owners, now and not in between

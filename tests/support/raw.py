@@ -28,6 +28,7 @@ from lwsws.roles.raw import RawRole
 from tests.net.support import reset, unix_pair
 from tests.support.clock import ManualClock
 from tests.support.docroot import open_fds
+from tests.support.waiting import run_until
 
 VHOST = ProtocolVhost("a.test", 4711)
 
@@ -35,9 +36,7 @@ Pair = Callable[[], Tuple[socket.socket, socket.socket]]
 
 SEND_TIMEOUT = 60.0
 
-# Passes of the reactor; each waits a little for the kernel, so they are many only if a test fails.
-PASSES = 500
-PASS_SECONDS = 0.02
+# Passes of the reactor until nothing happens any more.
 QUIET_PASSES = 6
 
 
@@ -184,11 +183,7 @@ class RawBench:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Run until the condition holds."""
-        for _ in range(PASSES):
-            if condition():
-                return
-            self.reactor.run_once(PASS_SECONDS)
-        raise AssertionError("the condition never came to hold")
+        run_until(self.reactor, condition)
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass."""
