@@ -159,8 +159,15 @@ Serve = Callable[[React], Running]
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("react", [echo, echo_in_pieces])
 def test_echoes_of_each_size_are_counted(serve: Serve, react: React, size: int) -> None:
-    done = ws_load.run(serve(react), Job(ws_load.ECHO, 3, size), SECONDS)
-    assert done.messages >= 3
+    seen: List[int] = []
+
+    def note(peer: Peer, opcode: int, payload: bytes) -> None:
+        seen.append(opcode)
+        react(peer, opcode, payload)
+
+    done = ws_load.run(serve(note), Job(ws_load.ECHO, 3, size), SECONDS)
+    # At the end each of the three may have one echo on its way.
+    assert max(1, len(seen) - 3) <= done.messages <= len(seen)
     assert done.seconds >= SECONDS
     assert 0 < done.median <= done.p99 <= done.longest < 10
 
