@@ -1,8 +1,8 @@
 """Runs all tests with the Python that runs this; `make test` calls it.
 
 Those with real programs and clocks (tests/interop) mostly wait.  At the same time, with what they leave of
-the processors, all the others run, in two processes; at a lower priority, so that no client of a real server
-has to wait for them.
+the processors, all the others run, in two processes, one of which has all about ACME; at a lower priority, so
+that no client of a real server has to wait for them.
 
 With arguments, which are pytest's, there is one process only, because they may choose among the tests.
 """
@@ -21,8 +21,8 @@ PYTEST = [sys.executable, "-m", "pytest"]
 # There is one folder in which pytest remembers what has failed.
 NO_CACHE = ["-p", "no:cacheprovider"]
 REAL = "tests/interop"
-# Each order for a certificate starts dozens of programs.
-ACME = "tests/acme"
+# Each order for a certificate starts dozens of programs, and whoever ordered waits for the CA.
+ACME = ["tests/acme", "tests/interop/test_acme.py", "tests/interop/test_acme_hostile.py"]
 NICE = 10
 
 
@@ -30,9 +30,10 @@ def main(arguments: List[str]) -> int:
     """The exit code: 0 if all passed."""
     if arguments:
         return subprocess.call([*PYTEST, *arguments], cwd=ROOT)
-    others = [Others([f"--ignore={REAL}", f"--ignore={ACME}"]), Others([*NO_CACHE, ACME])]
+    not_acme = [f"--ignore={path}" for path in ACME]
+    others = [Others([f"--ignore={REAL}", *not_acme]), Others([*NO_CACHE, *ACME])]
     try:
-        codes = [subprocess.call([*PYTEST, *NO_CACHE, REAL], cwd=ROOT)]
+        codes = [subprocess.call([*PYTEST, *NO_CACHE, *not_acme, REAL], cwd=ROOT)]
         codes += [other.process.wait() for other in others]
     finally:
         for other in others:

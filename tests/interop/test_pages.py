@@ -14,7 +14,7 @@ from typing import Callable, Iterator, List
 
 import pytest
 
-from tests.support.cdp import Browser, Page
+from tests.support.cdp import Browser, Message, Page
 from tests.support.server import Server, free_ports
 from tests.support.source import ROOT
 from tests.support.waiting import wait_until
@@ -46,6 +46,10 @@ FAINT = """(() => {
     })
     .map((element) => `${element.className} ${element.textContent}`);
 })()"""
+
+# How many elements can be used by keyboard.
+USABLE = """[...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+  .filter((element) => element.checkVisibility() && !element.disabled && element.tabIndex >= 0).length"""
 
 
 def copy_example(folder: Path) -> Path:
@@ -271,11 +275,15 @@ def test_both_themes_can_be_read_and_no_width_scrolls_sideways(visit: Open, path
 def test_all_that_can_be_used_has_a_name(visit: Open, path: str) -> None:
     """What a screen reader says."""
     page = visit(path)
-    nodes = page.command("Accessibility.getFullAXTree")["nodes"]
-    usable = [
-        node for node in nodes
-        if any(each["name"] == "focusable" and each["value"]["value"] for each in node.get("properties", []))
-        and node["role"]["value"] not in ("RootWebArea", "generic")
-    ]
-    assert len(usable) >= 1
-    assert [node["role"]["value"] for node in usable if not node.get("name", {}).get("value")] == []
+
+    def usable() -> List[Message]:
+        return [
+            node for node in page.command("Accessibility.getFullAXTree")["nodes"]
+            if any(each["name"] == "focusable" and each["value"]["value"]
+                   for each in node.get("properties", []))
+            and node["role"]["value"] not in ("RootWebArea", "generic")
+        ]
+
+    # The browser makes this tree some time after the page.
+    wait_until(lambda: len(usable()) >= page.evaluate(USABLE), "a node for each element")
+    assert [node["role"]["value"] for node in usable() if not node.get("name", {}).get("value")] == []
