@@ -148,14 +148,11 @@ def test_the_window_of_the_ca(tmp_path: Path) -> None:
         assert world.orders() == 1 and len(world.ca.of(*RENEWAL_INFO)) == 12
         world.at(state.window_start - MINUTE)
         assert world.orders() == 1
-        world.wall.time = state.window_end
-        while world.orders() == 1:
-            world.look(1)
-        world.ca.ari = world.wall() + 60 * DAY, world.wall() + 61 * DAY
-        world.look()
+        world.ca.ari_later = state.window_end + 60 * DAY, state.window_end + 61 * DAY
+        world.at(state.window_end)
         assert world.ca.replaced() == [None, first]
         assert process.state.window_of == world.ca.issued[1].ari_id
-        assert process.state.window_start == world.ca.ari[0]
+        assert process.state.window_start == world.ca.ari_later[0]
         assert world.ca.refusals == [] and world.errors() == []
 
 

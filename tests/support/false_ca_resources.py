@@ -119,6 +119,7 @@ class Resources:
         self.clock: Callable[[], float] = time.time
         self.validate: Optional[Validate] = None    # asked before the answer; None: all is fulfilled
         self.ari: Optional[Tuple[float, float]] = None      # the window for renewal; None: there is no ARI
+        self.ari_later: Optional[Tuple[float, float]] = None    # for all certificates but the first; or None
         self.ari_retry_after = "21600"
         self.eab: Optional[Tuple[str, str]] = None  # key id and base64url key that an account needs
         self.terms = ""                     # the URL of terms of service that a client must agree to
@@ -157,8 +158,11 @@ class Resources:
         if path == "/dir":
             return self._directory()
         if path.startswith("/renewal-info/") and self.ari is not None:
-            self._check_ari_id(path[len("/renewal-info/"):])
-            window = {"start": date(self.ari[0]), "end": date(self.ari[1])}
+            name = path[len("/renewal-info/"):]
+            self._check_ari_id(name)
+            is_later = name in [issued.ari_id for issued in self.issued[1:]]
+            start, end = self.ari_later if is_later and self.ari_later else self.ari
+            window = {"start": date(start), "end": date(end)}
             return said({"suggestedWindow": window}, retry_after=self.ari_retry_after)
         raise Refused("malformed", "nothing that GET could have", 405)
 
