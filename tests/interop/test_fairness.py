@@ -17,7 +17,7 @@ GREEDY = 10
 ASKING_SECONDS = 0.25
 # What the one may wait while the others are at it.  A turn of a connection is a few milliseconds of work at
 # most, so a round of all takes some tens of them; the rest is for busy machines.
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 2.0
 
 # Without end, on each of so many connections: sends many requests without waiting, and throws away the
 # answers.  A process of its own, so that its work is not ours.

@@ -82,7 +82,7 @@ def site(folder: Path) -> Iterator[Site]:
         wait_until(lambda: len(site.server.generations()) == 1, "the end of the old generations")
 
 
-def test_a_killed_process_is_replaced_within_a_second(site: Site) -> None:
+def test_a_killed_process_is_replaced_soon(site: Site) -> None:
     """Who comes meanwhile waits a moment: the listening sockets are the parent's."""
     server = site.server
     given = make_site(site.folder / "www")
@@ -92,7 +92,7 @@ def test_a_killed_process_is_replaced_within_a_second(site: Site) -> None:
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: server.pid not in (killed, server.process.pid), "a new process")
         assert site.page(server.address) == b"index"
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 5
         load.at_it(0.1)
     # One fault at most of each client, whose connection was cut; nobody was refused.
     assert len(load.faults) <= 3

