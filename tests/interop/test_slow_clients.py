@@ -16,10 +16,10 @@ from tests.support.procfs import fd_count, idle_fds
 from tests.support.server import Server, file_mount, site_server
 from tests.support.waiting import wait_until
 
-TIMEOUT = 1  # timeout-secs, which is for a head from its first byte on
+TIMEOUT = 2  # timeout-secs, which is for a head from its first byte on
 FIRST_BYTE = 2 * TIMEOUT  # what a connection may wait before its first byte
 KEEPALIVE = 1  # keepalive-timeout
-LATE = 1.0  # how much later than its deadline an event may be seen on a busy machine
+LATE = 2.0  # how much later than its deadline an event may be seen on a busy machine
 
 SLOW_CLIENTS = 50
 PAGE = b"<p>page</p>"

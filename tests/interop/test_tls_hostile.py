@@ -30,8 +30,8 @@ from tests.support.tls_site import connect_tls, tls_keys
 from tests.support.waiting import wait_until
 
 CASES = int(os.environ.get("LWSWS_FUZZ_CASES", "1000"))
-TIMEOUT = 1  # timeout-secs, which is for a handshake from its first byte on
-LATE = 1.0  # how much later than its deadline an event may be seen on a busy machine
+TIMEOUT = 2  # timeout-secs, which is for a handshake from its first byte on
+LATE = 2.0  # how much later than its deadline an event may be seen on a busy machine
 SLOW_CLIENTS = 20
 STUCK_CLIENTS = 100
 BATCH = 25  # clients at a time
