@@ -16,6 +16,7 @@ import errno
 import os
 import re
 import ssl
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +51,7 @@ from tests.support.programs import need
 NAMES = ("a.test", "b.test")
 # Looks after some time has passed: for the question when to renew, the order, and the question after it.
 LOOKS = 3
+WORKERS = 2
 # What the log says before an order waits for its next try.
 PAUSE = re.compile(r"trying again in (\d+) s")
 # Long against what anything here takes.
@@ -149,7 +151,7 @@ class World:
         self.wall = ManualClock(float(int(time.time())))
         self._ahead = 0.0
         self.reactor = Reactor(lambda: time.monotonic() + self._ahead)
-        self.workers = Workers(self.reactor, 2)
+        self.workers = Workers(self.reactor, WORKERS)
         self.processes: List[Process] = []
         self.log: List[Tuple[int, str]] = []
         self._known: List[AcmeSettings] = []    # of all that ever were
@@ -223,9 +225,20 @@ class World:
     def settle(self, seconds: float = SECONDS) -> None:
         """Run until nothing is under way; what waits for its next try need not wait."""
         self.reactor.run_once(0)
-        self.until(self._is_quiet, "the end of what is under way", seconds)
-        for _ in range(3):
-            self.reactor.run_once(0)    # the results of workers, and what comes of them
+        rounds = 0
+        while rounds < 3:   # the results of workers, and what comes of them: more work, perhaps
+            self.until(self._is_quiet, "the end of what is under way", seconds)
+            self._take_results()
+            rounds = rounds + 1 if self._is_quiet() else 0
+
+    def _take_results(self) -> None:
+        """Those of all jobs that have come to their end: each thread gives what it has, then meets the
+        others."""
+        told: List[None] = []
+        meeting = threading.Barrier(WORKERS)
+        for _ in range(WORKERS):
+            self.workers.submit(meeting.wait, lambda result, error: told.append(None))
+        self.until(lambda: len(told) == WORKERS, "the workers")
 
     def until(self, condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
         """Run until `condition()` is true."""

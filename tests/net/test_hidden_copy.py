@@ -18,6 +18,7 @@ from lwsws.net.programs import Programs
 from lwsws.net.run import Finished, InputFile, OpenFile, Run
 from tests.net.support import settle, spin
 from tests.support.programs import need
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -171,6 +172,8 @@ class Serving:
         argv = [sys.executable, "-c", SERVER, str(ROOT), kind, need("openssl"), str(NOBODY), SECRET.decode()]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid: int = self._line()["pid"]
+        # Who started the tool may go on a moment before the kernel has put the arguments in place.
+        wait_until(lambda: command_line(self.pid), "the tool")
 
     def _line(self) -> Dict[str, Any]:
         output: Optional[IO[str]] = self._process.stdout
@@ -200,9 +203,14 @@ def as_nobody(script: str, *arguments: str) -> Tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def command_line(pid: int) -> List[str]:
+    """The arguments of that process."""
+    return Path(f"/proc/{pid}/cmdline").read_text("utf-8").split("\0")[:-1]
+
+
 def secret_of(pid: int) -> str:
     """The path by which the tool reads the secret."""
-    name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2].decode()
+    name = command_line(pid)[-1]
     assert name.startswith("/proc/self/fd/")
     return name.replace("self", str(pid), 1)
 
