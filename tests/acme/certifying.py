@@ -234,11 +234,12 @@ class World:
     def _take_results(self) -> None:
         """Those of all jobs that have come to their end: each thread gives what it has, then meets the
         others."""
-        told: List[None] = []
-        meeting = threading.Barrier(WORKERS)
+        told: List[Optional[Exception]] = []
+        meeting = threading.Barrier(WORKERS, timeout=SECONDS)
         for _ in range(WORKERS):
-            self.workers.submit(meeting.wait, lambda result, error: told.append(None))
+            self.workers.submit(meeting.wait, lambda result, error: told.append(error))
         self.until(lambda: len(told) == WORKERS, "the workers")
+        assert told == [None] * WORKERS
 
     def until(self, condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
         """Run until `condition()` is true."""
